@@ -1,0 +1,68 @@
+"""A delivery (a chunk handed to a worker once), and what can become of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+@dataclass(slots=True)
+class Delivery:
+    """A chunk in the hands of this worker.
+
+    A source fills the first block. The ledger's claim fills the second; until then `content` is what the entry
+    carried: None for our own entries, whose text is in the ledger.
+    """
+
+    receipt: str  # the source's handle of this delivery: stream entry id, SQS receipt, lease token
+    consumer: str
+    job_id: str
+    chunk_id: str
+    workspace: str = ""
+    content: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    chunks_total: int | None = None  # declared by an external producer
+    problem: str | None = None  # why the entry is malformed; such a delivery is buried
+
+    lease_token: int = 0
+    attempt: int = 1  # 1-based run of the handler
+    deliveries: int = 1  # how often the chunk was handed out, crashes included
+    job_type: str = ""
+    source_uri: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Return (job_id, chunk_id), the chunk's identity everywhere."""
+        return (self.job_id, self.chunk_id)
+
+
+@dataclass(slots=True, frozen=True)
+class Result:
+    """What a handler did with one chunk (E-37). Counts are mentions in this chunk, not nodes of the graph."""
+
+    entities: int = 0
+    relations: int = 0
+    duplicate_of: str | None = None
+    detail: Mapping[str, Any] | None = None
+
+
+class Verdict(StrEnum):
+    """How a delivery ends. The values are those the ledger's settle statement understands."""
+
+    PROCESSED = "processed"
+    RETRY = "retry"  # the handler failed; again after a delay
+    FAILED = "failed"  # dead: attempts spent, rejected, or poison
+    RELEASE = "release"  # handed back untouched: drain, workspace busy; burns nothing
+
+
+@dataclass(slots=True, frozen=True)
+class Outcome:
+    """The decision about one delivery."""
+
+    verdict: Verdict
+    result: Result | None = None
+    reason: str = ""
+    delay_seconds: float = 0.0
+    ran: bool = True  # the handler ran to an end: this counts as an attempt

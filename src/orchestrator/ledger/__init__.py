@@ -1,0 +1,36 @@
+"""The ledger: PostgreSQL tables that are the truth about every job and chunk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.ledger.chunks import Chunks
+from orchestrator.ledger.database import Database
+from orchestrator.ledger.dead_letters import DeadLetters
+from orchestrator.ledger.jobs import Jobs
+from orchestrator.ledger.outbox import Outbox
+from orchestrator.ledger.workers import Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The tables, over one pool of connections."""
+
+    database: Database
+    jobs: Jobs
+    chunks: Chunks
+    outbox: Outbox
+    workers: Workers
+    dead_letters: DeadLetters
+
+    @classmethod
+    async def open(cls, dsn: str, *, connections: int = 8, name: str = "orchestrator") -> Ledger:
+        """Connect. Raises DependencyError when PostgreSQL does not answer."""
+        database = await Database.open(dsn, connections=connections, name=name)
+        return cls(
+            database, Jobs(database), Chunks(database), Outbox(database), Workers(database), DeadLetters(database)
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.database.close()

@@ -1,0 +1,27 @@
+-- Settle a batch: each chunk whose lease token still holds. Returns the refused ones with their present status.
+WITH asked AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::boolean[], $6::text[], $7::int[],
+        $8::int[], $9::text[], $10::jsonb[], $11::float8[])
+        AS x (job_id, chunk_id, token, verdict, ran, reason, entities, relations, duplicate_of, result, delay)
+), done AS (
+    UPDATE chunks c
+    SET status = CASE WHEN a.verdict IN ('processed', 'failed') THEN a.verdict ELSE 'queued' END,
+        attempts = c.attempts + a.ran::int,
+        deliveries = c.deliveries - (a.verdict = 'release')::int,
+        lease_token = NULL, receipt = NULL, error = nullif(a.reason, ''),
+        entities = a.entities, relations = a.relations, duplicate_of = a.duplicate_of, result = a.result,
+        ended_at = CASE WHEN a.verdict IN ('processed', 'failed') THEN clock_timestamp() END,
+        due_at = CASE WHEN a.delay > 0 THEN clock_timestamp() + a.delay * interval '1 second' END
+    FROM asked a
+    WHERE c.job_id = a.job_id AND c.chunk_id = a.chunk_id AND c.status = 'running' AND c.lease_token = a.token
+    RETURNING c.job_id, c.chunk_id, a.verdict, c.error, c.attempts, c.deliveries
+), buried AS (
+    INSERT INTO dead_letters (worker_type, queue, job_id, chunk_id, reason, attempts, deliveries)
+    SELECT j.worker_type, j.queue, d.job_id, d.chunk_id, coalesce(d.error, 'unknown'), d.attempts, d.deliveries
+    FROM done d JOIN jobs j ON j.job_id = d.job_id WHERE d.verdict = 'failed'
+)
+SELECT a.job_id, a.chunk_id, c.status
+FROM asked a
+LEFT JOIN done d ON d.job_id = a.job_id AND d.chunk_id = a.chunk_id
+LEFT JOIN chunks c ON c.job_id = a.job_id AND c.chunk_id = a.chunk_id
+WHERE d.job_id IS NULL

@@ -1,0 +1,60 @@
+"""Keep the leases of what is held, and find out what is no longer ours."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from orchestrator.errors import DependencyError
+from orchestrator.pool.held import Held
+from orchestrator.sources.base import Source
+from orchestrator.tracker.tracker import JobTracker
+
+log = logging.getLogger("orchestrator.workers")
+
+LEDGER_CHECK_SECONDS = 1.0
+"""How often the ledger is asked: a cancelled job's handlers stop within twice this."""
+
+
+class Leases:
+    """Renews at the source each heartbeat; asks the ledger each second. The ledger's word ends a handler."""
+
+    def __init__(
+        self, source: Source, tracker: JobTracker, held: Callable[[], Sequence[Held]], *, heartbeat_seconds: float
+    ) -> None:
+        self._source = source
+        self._tracker = tracker
+        self._held = held
+        self._heartbeat = heartbeat_seconds
+        self.ticked = time.monotonic()
+
+    async def run(self) -> None:
+        """Renew and check until cancelled."""
+        renew_at = time.monotonic() + self._heartbeat
+        while True:
+            await asyncio.sleep(min(LEDGER_CHECK_SECONDS, self._heartbeat))
+            self.ticked = time.monotonic()
+            try:
+                await self._check()
+                if self.ticked >= renew_at:
+                    renew_at = self.ticked + self._heartbeat
+                    await self._renew()
+            except DependencyError as error:
+                log.warning("leases not checked; will try again", extra={"error": str(error)})
+
+    async def _renew(self) -> None:
+        """Renew at the source. A lease lost there alone ends nothing: Redis may have been flushed; the ledger knows."""
+        held = [h.delivery for h in self._held()]
+        if held and (lost := await self._source.renew(held)):
+            log.info("leases gone at the source", extra={"chunks": len(lost)})
+
+    async def _check(self) -> None:
+        running = [h for h in self._held() if h.task is not None]
+        if not running:
+            return
+        lost = await self._tracker.leases_lost([h.delivery for h in running])
+        for held in running:
+            if held.delivery.key in lost:
+                held.interrupt()

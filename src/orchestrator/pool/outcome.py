@@ -1,0 +1,74 @@
+"""Decide how a delivery ends. Pure: every rule of retry, reject, timeout and poison is here, and nothing acts."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+
+from orchestrator.backoff import full_jitter
+from orchestrator.deliveries import Delivery, Outcome, Result, Verdict
+from orchestrator.errors import RejectError, RetryError
+
+REASON_LENGTH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and how far apart."""
+
+    attempts: int
+    max_deliveries: int
+    backoff_base_seconds: float
+    backoff_cap_seconds: float
+    timeout_seconds: float
+
+
+def done(result: Result) -> Outcome:
+    """Return the outcome of a handler that returned."""
+    return Outcome(Verdict.PROCESSED, result)
+
+
+def poison(delivery: Delivery, policy: RetryPolicy) -> Outcome | None:
+    """Return how a chunk ends that was handed out too often without ending: it kills its workers. Else None."""
+    if delivery.deliveries <= policy.max_deliveries:
+        return None
+    reason = f"poison: handed out {delivery.deliveries} times and never settled; its workers died of it or were killed"
+    return Outcome(Verdict.FAILED, reason=reason, ran=False)
+
+
+def failed(
+    error: BaseException,
+    delivery: Delivery,
+    policy: RetryPolicy,
+    *,
+    timed_out: bool = False,
+    rng: random.Random | None = None,
+) -> Outcome:
+    """Return the outcome of a handler that raised.
+
+    Cancellation is no failure of the chunk: it is released. A run that never tried the work is released with its delay.
+    """
+    if timed_out:
+        reason = f"timed out after {policy.timeout_seconds:g} s"
+    elif isinstance(error, asyncio.CancelledError):
+        return Outcome(Verdict.RELEASE, ran=False)
+    elif isinstance(error, RetryError) and not error.counts:
+        return Outcome(Verdict.RELEASE, reason=_text(error), delay_seconds=error.delay_seconds or 0.0, ran=False)
+    elif isinstance(error, RejectError):
+        return Outcome(Verdict.FAILED, reason=f"rejected: {_text(error)}")
+    else:
+        reason = _text(error) if isinstance(error, RetryError) else f"{type(error).__name__}: {_text(error)}"
+    if delivery.attempt >= policy.attempts:
+        return Outcome(Verdict.FAILED, reason=f"{reason} (attempt {delivery.attempt} of {policy.attempts})")
+    delay = error.delay_seconds if isinstance(error, RetryError) else None
+    if delay is None:
+        base, cap = policy.backoff_base_seconds, policy.backoff_cap_seconds
+        delay = full_jitter(delivery.attempt, base_seconds=base, cap_seconds=cap, rng=rng)
+    return Outcome(Verdict.RETRY, reason=reason, delay_seconds=delay)
+
+
+def _text(error: BaseException) -> str:
+    """Return the error's text as PostgreSQL and a log can hold it: bounded, no control characters."""
+    text = str(error)[:REASON_LENGTH]
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)

@@ -1,0 +1,55 @@
+"""Settings of the LightRAG handler: endpoints, storages, and the parallelism of its pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from orchestrator.settings.model import Settings, at_least, require
+
+BINDINGS = frozenset({"openai", "ollama"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LightRAGSettings(Settings):
+    """The rendered module workers/lightrag_processor.py. Values follow what was measured, not LightRAG's defaults."""
+
+    llm_binding: str = "openai"
+    llm_base_url: str = "http://127.0.0.1:11434/v1"
+    llm_model: str = "rules"
+    embedding_binding: str = "openai"
+    embedding_base_url: str = "http://127.0.0.1:11434/v1"
+    embedding_model: str = "all-MiniLM-L6-v2"
+    embedding_dimensions: int = 384
+    embedding_max_tokens: int = 8192
+    working_dir: str = "/var/lib/orchestrator/lightrag"  # file storages only
+    kv_storage: str = "PGKVStorage"
+    doc_status_storage: str = "PGDocStatusStorage"
+    graph_storage: str = "PGTableGraphStorage"
+    vector_storage: str = "PGVectorStorage"
+    storage_options: Mapping[str, str] = field(default_factory=dict)  # e.g. QDRANT_URL, NEO4J_URI; never a secret
+    max_parallel_insert: int = 8  # documents, and model calls, in flight: one chunk is one document
+    micro_batch: int = 64  # chunks handed to the pipeline at once
+    micro_batch_linger_seconds: float = 0.004
+    chunk_token_size: int = 8192  # at least the largest queue chunk, so that LightRAG does not split it again
+    max_gleaning: int = 0  # each adds a model call to every chunk
+    force_summary_on_merge: int = 20  # descriptions of one entity before the model summarises them
+    embedding_batch: int = 32
+    llm_timeout_seconds: float = 180.0
+    summary_language: str = "English"
+    postgres_connections: int = 8
+    idle_engine_seconds: float = 300.0  # an unused workspace gives its lock and its engine back
+    ephemeral_workspaces: tuple[str, ...] = ("canary",)  # dropped, tables' rows and all, when their work is done
+
+    def check(self) -> None:
+        """Check ranges and the names of the bindings."""
+        for key in ("llm_binding", "embedding_binding"):
+            require(getattr(self, key) in BINDINGS, key, "one of " + ", ".join(sorted(BINDINGS)), getattr(self, key))
+        for key in ("llm_base_url", "embedding_base_url"):
+            value = getattr(self, key)
+            require(value.startswith(("http://", "https://")), key, "an http or https URL", value)
+        positive = ("embedding_dimensions", "embedding_max_tokens", "max_parallel_insert", "micro_batch")
+        at_least(self, 1, (*positive, "chunk_token_size", "embedding_batch", "postgres_connections"))
+        at_least(self, 2, ("force_summary_on_merge",))
+        at_least(self, 0, ("max_gleaning", "micro_batch_linger_seconds"))
+        at_least(self, 0.05, ("llm_timeout_seconds", "idle_engine_seconds"))

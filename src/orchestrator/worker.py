@@ -1,0 +1,199 @@
+"""The worker process: one worker type, composed from settings and credentials. Nothing imports this but the CLI."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from importlib import import_module
+from pathlib import Path
+from typing import TypeVar
+
+from orchestrator import __version__, systemd
+from orchestrator.errors import DependencyError, SettingsError
+from orchestrator.handlers.base import Handler, HandlerSetup
+from orchestrator.ledger import Ledger
+from orchestrator.pool.pool import Pool
+from orchestrator.settings import JobTrackerSettings, WorkerPoolSettings, WorkerTypeSettings
+from orchestrator.settings.credentials import Credentials
+from orchestrator.settings.load import load
+from orchestrator.sources.redis_stream import RedisStreamSource, connect
+from orchestrator.tracker.reconcile import Reconciler
+from orchestrator.tracker.redis_view import RedisView
+from orchestrator.tracker.relay import Relay
+from orchestrator.tracker.tracker import JobTracker
+
+log = logging.getLogger("orchestrator.workers")
+
+T = TypeVar("T")
+RETRY_SECONDS = 2.0
+
+
+async def run(worker_type: str, settings_dir: Path, credentials: Credentials) -> None:
+    """Run one worker type until SIGTERM or SIGINT, then drain. Raises SettingsError and CredentialError at once."""
+    pool_settings = load(settings_dir / "workers" / "worker_pool.py", WorkerPoolSettings)
+    tracker_settings = load(settings_dir / "services" / "job_tracker.py", JobTrackerSettings)
+    settings = pool_settings.for_type(worker_type)
+    setup = HandlerSetup(worker_type, settings.options, settings_dir, credentials)
+    async with AsyncExitStack() as stack:
+        stop = _signals()
+        worker = Worker(settings, tracker_settings, host=pool_settings.host, handler=make_handler(settings, setup))
+        opened = asyncio.create_task(worker.open(stack, credentials))
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait((opened, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if not opened.done():  # told to stop while still waiting for Redis or PostgreSQL
+            opened.cancel()
+            return
+        opened.result()
+        await worker.run(stopped)
+
+
+def make_handler(settings: WorkerTypeSettings, setup: HandlerSetup) -> Handler:
+    """Return the type's handler. Raises SettingsError when there is none of that name."""
+    try:
+        module = import_module(f"orchestrator.handlers.{settings.handler}")
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"types[{settings.name!r}]: no handler {settings.handler!r}: {error}") from error
+    handler: Handler = module.create(setup)
+    return handler
+
+
+class Worker:
+    """The parts of one worker process and the loops that keep them."""
+
+    def __init__(
+        self, settings: WorkerTypeSettings, tracking: JobTrackerSettings, *, host: str, handler: Handler
+    ) -> None:
+        self._settings = settings
+        self._tracking = tracking
+        self._host = host
+        self._handler = handler
+        self._announced: list[tuple[str, str, int]] = []
+        self.ledger: Ledger
+        self.pool: Pool
+        self._relay: Relay
+        self._reconciler: Reconciler
+
+    async def open(self, stack: AsyncExitStack, credentials: Credentials) -> None:
+        """Connect to everything, in the order of need; whatever is away is waited for, and the status line says so."""
+        name, stream = self._settings.name, self._settings.stream
+        dsn, url = credentials.read("postgres-dsn"), credentials.read("redis-url")
+        self.ledger = await until_open(lambda: Ledger.open(dsn, connections=12, name=f"orchestrator {name}"))
+        stack.push_async_callback(self.ledger.close)
+        client = connect(url, read_block_seconds=self._settings.read_block_seconds)
+        stack.push_async_callback(client.aclose)
+        source = RedisStreamSource(
+            client, stream=stream, group=self._settings.group, lease_seconds=self._settings.lease_seconds
+        )
+        view = RedisView(client, self._tracking.job_status_ttl_seconds)
+        tracker = JobTracker(self.ledger, view, worker_type=name, queue=stream, job_type=self._settings.job_type)
+        self._relay = Relay(self.ledger, client)
+        self._reconciler = Reconciler(self.ledger, source, view, worker_type=name, queue=stream)
+        await until_open(self._handler.open)
+        stack.push_async_callback(self._handler.close)
+        self.pool = Pool(
+            self._settings,
+            host=self._host,
+            source=source,
+            tracker=tracker,
+            handler=self._handler,
+            announce=lambda kind, consumer, tasks: self._announced.append((kind, consumer, tasks)),
+        )
+        await until_open(lambda: source.open(self.pool.consumers))
+
+    async def run(self, stopped: asyncio.Task[bool]) -> None:
+        """Work until `stopped` is done, and drain."""
+        stopped.add_done_callback(lambda _: self._begin_drain())
+        loops = [
+            asyncio.create_task(every(self._settings.heartbeat_seconds, self._beat)),
+            asyncio.create_task(every(self._tracking.relay_interval_seconds, self._relay.flush)),
+            asyncio.create_task(self._reconcile()),
+            asyncio.create_task(self._watchdog()),
+        ]
+        systemd.notify("READY=1")
+        log.info("worker ready", extra={"worker_type": self._settings.name, "slots": self._settings.size})
+        try:
+            await self.pool.run()
+        finally:
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            await self._say_goodbye()
+
+    def _begin_drain(self) -> None:
+        systemd.notify("STOPPING=1\nSTATUS=draining")
+        self.pool.stop()
+
+    async def _say_goodbye(self) -> None:
+        try:
+            await self._tell()
+            await self.ledger.workers.stopped(self.pool.consumers)
+        except DependencyError as error:
+            log.warning("the ledger was not told of our end", extra={"error": str(error)})
+
+    async def _beat(self) -> None:
+        await self._tell()
+        pulses = self.pool.pulses()
+        await self.ledger.workers.seen(self._host, self._settings.name, os.getpid(), __version__, pulses)
+        rate = sum(p.chunks_per_second for p in pulses)
+        systemd.status(f"{len(pulses)} slots, {sum(p.busy for p in pulses)} chunks in hand, {rate:.1f} chunks/s")
+
+    async def _tell(self) -> None:
+        told, self._announced = self._announced, []
+        for kind in ("started", "stopped"):
+            chosen = [(c, n) for k, c, n in told if k == kind]
+            if chosen:
+                await self.ledger.workers.announce(kind, [c for c, _ in chosen], [n for _, n in chosen])
+
+    async def _reconcile(self) -> None:
+        while True:
+            try:
+                await self._reconciler.run_once(
+                    lease_seconds=self._settings.lease_seconds,
+                    quiet_seconds=self._tracking.open_job_quiet_seconds,
+                    retention_seconds=self._tracking.event_retention_seconds,
+                )
+            except DependencyError as error:
+                log.warning("cannot reconcile; will try again", extra={"error": str(error)})
+            suspicious = self._reconciler.suspicious
+            await asyncio.sleep(1.0 if suspicious else self._tracking.reconcile_interval_seconds)
+
+    async def _watchdog(self) -> None:
+        interval = systemd.watchdog_interval()
+        while interval is not None:
+            if self.pool.alive():
+                systemd.notify("WATCHDOG=1")
+            await asyncio.sleep(interval)
+
+
+async def until_open(act: Callable[[], Awaitable[T]]) -> T:
+    """Return what `act` returns; try again while something it needs does not answer, and say so in the status."""
+    while True:
+        try:
+            return await act()
+        except DependencyError as error:
+            log.warning("waiting", extra={"error": str(error)})
+            systemd.status(f"waiting: {error}")
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def every(seconds: float, act: Callable[[], Awaitable[object]]) -> None:
+    """Do `act` now and at each interval; what does not answer is logged and tried again."""
+    while True:
+        try:
+            await act()
+        except DependencyError as error:
+            log.warning("will try again", extra={"error": str(error)})
+        await asyncio.sleep(seconds)
+
+
+def _signals() -> asyncio.Event:
+    """Return an event that SIGTERM or SIGINT sets, at once and any number of times (X-04)."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
