@@ -83,6 +83,10 @@ class Workers:
         rows = await self._database.fetch("workers", within_seconds)
         return [Worker(**{name: row[name] for name in fields}) for row in rows]
 
+    async def backlog(self, worker_type: str) -> int:
+        """Return how many chunks of a type wait."""
+        return int(await self._database.value("backlog", worker_type))
+
     async def totals(self) -> dict[str, Totals]:
         """Return what waits, runs and has died, by worker type."""
         busy = {r["worker_type"]: r for r in await self._database.fetch("queue_totals")}

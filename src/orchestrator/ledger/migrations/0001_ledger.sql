@@ -165,11 +165,16 @@ BEGIN
 END
 $$;
 
--- A job exists from here on; ingestion.queued (E-36) is never forgotten.
+-- A job exists from here on; ingestion.queued (E-36) is never forgotten. Runs at commit: an event's seq is taken when it is
+-- written, and readers in the order of seq wait for whoever took a lower one; nobody shall wait while chunks are copied.
 CREATE FUNCTION announce_job() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    job jobs;
 BEGIN
-    PERFORM job_event(NEW, 'queued', jsonb_build_object(
-        'chunks_total', NEW.chunks_total, 'source_type', NEW.source_type, 'workspace', NEW.workspace));
+    SELECT * INTO job FROM jobs WHERE job_id = NEW.job_id;
+    PERFORM job_event(job, 'queued', jsonb_build_object(
+        'chunks_total', job.chunks_total, 'source_type', job.source_type, 'workspace', job.workspace))
+    WHERE FOUND;
     RETURN NULL;
 END
 $$;
@@ -270,7 +275,8 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER job_added AFTER INSERT ON jobs FOR EACH ROW EXECUTE FUNCTION announce_job();
+CREATE CONSTRAINT TRIGGER job_added AFTER INSERT ON jobs DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION announce_job();
 CREATE TRIGGER chunks_added AFTER INSERT ON chunks REFERENCING NEW TABLE AS added
     FOR EACH STATEMENT EXECUTE FUNCTION count_new_chunks();
 CREATE TRIGGER chunks_changed AFTER UPDATE ON chunks REFERENCING OLD TABLE AS changed_from NEW TABLE AS changed_to
