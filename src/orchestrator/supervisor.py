@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 from pathlib import Path
@@ -32,10 +33,9 @@ async def run(settings_dir: Path, credentials: Credentials) -> None:
     while not stop.is_set():
         systemd.notify("WATCHDOG=1")
         systemd.status(await supervisor.pulse())
-        try:
-            await asyncio.wait_for(stop.wait(), PULSE_SECONDS)
-        except TimeoutError:
-            continue
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PULSE_SECONDS):
+                await stop.wait()
     systemd.notify("STOPPING=1\nSTATUS=stopping")
     await supervisor.close()
 

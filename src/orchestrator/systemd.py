@@ -33,3 +33,8 @@ def watchdog_interval() -> float | None:
     if not usec or os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     return int(usec) / 1_000_000 / 3
+
+
+def under_journal() -> bool:
+    """Return whether standard error goes to the journal, which takes `<4>` before a line for its priority."""
+    return "JOURNAL_STREAM" in os.environ

@@ -21,6 +21,7 @@ from orchestrator.settings import JobTrackerSettings, WorkerPoolSettings, Worker
 from orchestrator.settings.credentials import Credentials
 from orchestrator.settings.load import load
 from orchestrator.sources.redis_stream import RedisStreamSource, connect
+from orchestrator.tasks import end
 from orchestrator.tracker.reconcile import Reconciler
 from orchestrator.tracker.redis_view import RedisView
 from orchestrator.tracker.relay import Relay
@@ -45,7 +46,7 @@ async def run(worker_type: str, settings_dir: Path, credentials: Credentials) ->
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait((opened, stopped), return_when=asyncio.FIRST_COMPLETED)
         if not opened.done():  # told to stop while still waiting for Redis or PostgreSQL
-            opened.cancel()
+            await end([opened])
             return
         opened.result()
         await worker.run(stopped)
@@ -118,9 +119,7 @@ class Worker:
         try:
             await self.pool.run()
         finally:
-            for loop in loops:
-                loop.cancel()
-            await asyncio.gather(*loops, return_exceptions=True)
+            await end(loops)
             await self._say_goodbye()
 
     def _begin_drain(self) -> None:

@@ -27,7 +27,7 @@ async def test_a_job_runs_to_its_end_and_leaves_no_entry(ledger: Ledger, redis_u
         assert (ended.status, ended.processed) == (JobStatus.COMPLETED, 25)
         await wait_until(worker.empty)
         view = await wait_until(lambda: completed_view(worker.view.read(job.job_id)))
-        assert view["chunks_processed"] == "25"
+        assert view is not None and view["chunks_processed"] == "25"
         assert 0 < await worker.client.ttl(f"job:{job.job_id}") <= 3600
     assert sorted(worker.handler.runs) == sorted((f"c{i}", 1) for i in range(25))
 
@@ -127,7 +127,7 @@ async def test_a_drain_finishes_what_is_held_and_reads_no_more(ledger: Ledger, r
         worker.pool.stop()
     after = await ledger.jobs.get(job.job_id)
     assert after.processed == len(worker.handler.runs) and after.running == 0
-    assert 4 <= after.processed <= 8
+    assert 1 <= after.processed <= 8
 
 
 async def test_x07_what_outlasts_the_grace_period_is_released_and_burns_nothing(ledger: Ledger, redis_url: str) -> None:
@@ -231,8 +231,9 @@ async def test_an_external_producers_job_is_tracked_from_its_first_entry(ledger:
     """Design 2: an entry with its text writes its own ledger rows."""
     async with system(ledger, redis_url) as worker:
         for n in range(3):
-            fields = {"job_id": "ext", "chunk_id": f"c{n}", "content": f"text {n}", "chunks_total": "3"}
-            await worker.client.xadd("q", {**fields, "metadata": '{"page": 1}', "workspace": "w"})
+            entry = {"job_id": "ext", "chunk_id": f"c{n}", "content": f"text {n}", "chunks_total": "3"}
+            entry |= {"metadata": '{"page": 1}', "workspace": "w"}
+            await worker.client.xadd("q", {**entry})
         await wait_until(lambda: exists(ledger, "ext"))
         assert (await worker.ended("ext")).processed == 3
 

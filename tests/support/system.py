@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import redis.asyncio as redis
-from orchestrator.sources.redis_stream import RedisStreamSource, connect
 
 from orchestrator.deliveries import Delivery, Result
 from orchestrator.handlers.base import Context
@@ -18,6 +17,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.ledger.jobs import Job, NewJob
 from orchestrator.pool.pool import Pool
 from orchestrator.settings import WorkerTypeSettings
+from orchestrator.sources.redis_stream import RedisStreamSource, connect
 from orchestrator.tracker.redis_view import RedisView
 from orchestrator.tracker.relay import Relay
 from orchestrator.tracker.tracker import JobTracker

@@ -62,6 +62,16 @@ class Follower:
         """Return how many subscribers there are."""
         return len(self._subscriptions)
 
+    @property
+    def running(self) -> bool:
+        """Tell whether the log is being read."""
+        return self._task is not None
+
+    @property
+    def waiting(self) -> bool:
+        """Tell whether a missing seq holds events back."""
+        return self._gap is not None
+
     async def subscribe(
         self, last_event_id: int | None = None, *, job_id: str | None = None, tenant: str | None = None
     ) -> Subscription:
@@ -81,6 +91,8 @@ class Follower:
             self._subscriptions.add(subscription)
             if self._task is None and not self._closed:  # the last subscriber left while we asked the ledger
                 self._task = asyncio.create_task(self._run())
+            if self._closed:
+                subscription.close()
             return subscription
 
     def leave(self, subscription: Subscription) -> None:
@@ -158,6 +170,11 @@ class Subscription:
         self._live = False
         self._wake = asyncio.Event()
         self._closed = False
+
+    @property
+    def held(self) -> int:
+        """Return how many events wait in memory."""
+        return len(self._queue)
 
     def offer(self, events: Sequence[Event]) -> None:
         """Take live events. Called by the follower before it moves its watermark."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from orchestrator.pool.settler import Settler
 from orchestrator.pool.slot import Slot
 from orchestrator.settings import WorkerTypeSettings
 from orchestrator.sources.base import Source
+from orchestrator.tasks import end
 from orchestrator.tracker.tracker import JobTracker
 
 log = logging.getLogger("orchestrator.workers")
@@ -87,8 +87,7 @@ class Pool:
             helpers = [group.create_task(act) for act in (self._settler.run(), self._leases.run(), self._refresh())]
             await self._stop.wait()
             await self._drain(keepers)
-            for task in (*keepers, *helpers):
-                task.cancel()
+            await end((*keepers, *helpers))
         await self._tracker.refresh()
 
     async def _drain(self, keepers: list[asyncio.Task[None]]) -> None:
@@ -96,10 +95,8 @@ class Pool:
         _, late = await asyncio.wait(keepers, timeout=self.settings.grace_period_seconds)
         if late:
             log.warning("grace period over: releasing", extra={"held": len(self.held())})
-            for held in self.held():
-                held.interrupt()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._settler.flushed(), FINAL_FLUSH_SECONDS)
+            await end(h.task for h in self.held() if h.task is not None)
+            await asyncio.wait(keepers, timeout=FINAL_FLUSH_SECONDS)
         self.drained_in = time.monotonic() - started
 
     async def _keep(self, consumer: str) -> None:

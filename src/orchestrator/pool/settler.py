@@ -26,13 +26,10 @@ class Settler:
         self._settled = settled  # told of every delivery that has left our hands
         self._waiting: list[tuple[Delivery, Outcome]] = []
         self._wake = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     def put(self, delivery: Delivery, outcome: Outcome) -> None:
         """Hand over an outcome."""
         self._waiting.append((delivery, outcome))
-        self._idle.clear()
         self._wake.set()
 
     async def run(self) -> None:
@@ -46,12 +43,6 @@ class Settler:
                 self._waiting[:0] = batch
                 self._wake.set()
                 await asyncio.sleep(PAUSE_SECONDS)
-            elif not self._waiting:
-                self._idle.set()
-
-    async def flushed(self) -> None:
-        """Wait until every outcome handed over is settled."""
-        await self._idle.wait()
 
     async def _try(self, batch: list[tuple[Delivery, Outcome]]) -> bool:
         try:

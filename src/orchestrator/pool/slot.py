@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Sequence
@@ -116,10 +117,9 @@ class Slot:
 
     async def _pause(self) -> None:
         self._changed.clear()
-        try:
-            await asyncio.wait_for(self._changed.wait(), PAUSE_SECONDS)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PAUSE_SECONDS):
+                await self._changed.wait()
 
     async def accept(self, deliveries: Sequence[Delivery]) -> None:
         """Begin what the source gave us. What comes while we stop goes back untouched. Raises DependencyError."""

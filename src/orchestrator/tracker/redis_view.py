@@ -26,11 +26,11 @@ class RedisView:
         """Write the views in one round trip; each lives `ttl_seconds` from now. An older version never overwrites."""
         if not jobs:
             return
-        pipe = self._client.pipeline(transaction=False)
-        for job in jobs:
-            pairs = [part for pair in fields_of(job).items() for part in pair]
-            await self._write(keys=[keys.job(job.job_id)], args=[job.version, self._ttl, *pairs], client=pipe)
-        await pipe.execute()
+        async with self._client.pipeline(transaction=False) as pipe:
+            for job in jobs:
+                pairs = [part for pair in fields_of(job).items() for part in pair]
+                await self._write(keys=[keys.job(job.job_id)], args=[job.version, self._ttl, *pairs], client=pipe)
+            await pipe.execute()
 
     async def read(self, job_id: str) -> dict[str, str] | None:
         """Return the view's fields, None when it has expired or never was."""

@@ -1,0 +1,43 @@
+# make help lists the targets. Everything a target needs it installs itself (tools/bootstrap).
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap lint test demo demo-down bench
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONDONTWRITEBYTECODE := 1
+
+# MOLECULE=0 leaves the lab hosts out of `make test`
+MOLECULE ?= 1
+PYTEST ?= python -m pytest -q
+PYTHON_DIRS := $(wildcard src tests lab tools bench)
+SHELL_SCRIPTS = $$(grep -rIlE '^\#!.*[ /](ba)?sh$$' .ci $(wildcard tools lab roles))
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+bootstrap: ## install Debian packages and .venv (quick when nothing is missing)
+	@tools/bootstrap
+
+lint: bootstrap ## check style, types, sizes, spelling, YAML, roles and shell
+	ruff check $(PYTHON_DIRS)
+	ruff format --check $(PYTHON_DIRS)
+	mypy $(PYTHON_DIRS)
+	python tools/check_file_size.py
+	codespell
+	yamllint --strict .
+	$(if $(wildcard site.yml),ansible-lint --offline --strict -q)
+	shellcheck $(SHELL_SCRIPTS)
+
+test: bootstrap ## run all tests: unit, integration, acceptance, deploy, then molecule
+	$(PYTEST) tests
+	$(if $(and $(filter 1,$(MOLECULE)),$(wildcard molecule)),molecule test)
+
+demo: bootstrap ## boot a lab host, deploy onto it, ingest a corpus, ask it a question, leave it running
+	@tools/demo/up
+
+demo-down: bootstrap ## remove what make demo left running
+	@tools/demo/down
+
+bench: bootstrap ## measure; prints one JSON line a bench
+	@python -m bench

@@ -1,0 +1,95 @@
+"""POST /lightrag/ingest-async: a body becomes ledger rows in one transaction; everything else follows from them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+from uuid import uuid4
+
+from fastapi import APIRouter, Header, Request, Response
+
+from orchestrator.api.auth import Authenticated, Caller
+from orchestrator.api.deps import Deps, Needs
+from orchestrator.api.jobs import links_of
+from orchestrator.api.models import Accepted, IngestRequest
+from orchestrator.api.openapi import body, problems
+from orchestrator.api.problems import ProblemError
+from orchestrator.api.submission import parse
+from orchestrator.ledger.jobs import NewJob
+from orchestrator.settings import WorkerTypeSettings
+
+WORKER_TYPE = "lightrag"
+LARGE_BODY = 256 * 1024
+"""Bodies above are parsed in a thread: the loop has streams to serve."""
+
+router = APIRouter(tags=["ingestion"])
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=200,
+        description="The same key with the same body gives the same job; with another body it is a conflict.",
+    ),
+]
+
+
+@router.post(
+    "/lightrag/ingest-async",
+    status_code=202,
+    response_model=Accepted,
+    responses={
+        202: {"headers": {"Location": {"description": "The job.", "schema": {"type": "string"}}}},
+        **problems(401, 403, 409, 413, 422, 503),
+    },
+    openapi_extra=body(IngestRequest),
+    summary="Submit chunks of text as one job",
+)
+async def ingest(
+    request: Request, response: Response, caller: Authenticated, deps: Needs, idempotency_key: Key = None
+) -> Accepted:
+    """Write the job down and answer at once; `links.events` tells how it goes on."""
+    worker = deps.types.get(WORKER_TYPE)
+    if worker is None:
+        raise ProblemError(503, f"No worker type {WORKER_TYPE} is configured on this host.")
+    await _check_backlog(deps)
+    new = await _read(request, caller, deps, worker, idempotency_key)
+    job, is_new = await deps.ledger.jobs.create(new)
+    if is_new:
+        deps.dispatch.soon(job)
+    links = links_of(job.job_id)
+    response.headers["Location"] = links.self
+    return Accepted(job_id=job.job_id, status=job.status, links=links)
+
+
+async def _check_backlog(deps: Deps) -> None:
+    backlog = await deps.ledger.workers.backlog(WORKER_TYPE)
+    if backlog >= deps.settings.max_backlog_chunks:
+        raise ProblemError(
+            503,
+            f"{backlog} chunks wait already; nothing more is taken until they are fewer.",
+            headers={"Retry-After": str(deps.settings.backlog_retry_after_seconds)},
+        )
+
+
+async def _read(request: Request, caller: Caller, deps: Deps, worker: WorkerTypeSettings, key: str | None) -> NewJob:
+    raw = await request.body()
+
+    def make() -> NewJob:
+        found = parse(raw, max_chunks=deps.settings.max_chunks, max_chunk_bytes=deps.settings.max_chunk_bytes)
+        workspace = caller.workspace(found.workspace)
+        return NewJob(
+            job_id=str(uuid4()),
+            tenant=caller.tenant,
+            worker_type=worker.name,
+            queue=worker.stream,
+            workspace=workspace,
+            job_type=worker.job_type,
+            chunks=found.chunks,
+            source_type=found.source_type,
+            metadata=found.metadata,
+            idempotency_key=key,
+            request_hash=found.digest(workspace) if key else None,
+        )
+
+    return make() if len(raw) < LARGE_BODY else await asyncio.to_thread(make)

@@ -1,0 +1,52 @@
+"""The command line. Commands import what they need when they run, so that `orchestrator --help` is quick."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from orchestrator import __version__
+from orchestrator.cli import canary, jobs, operate, query, serve, status, submit, watch
+from orchestrator.errors import OrchestratorError
+from orchestrator.logs import escape
+
+WORK, OPERATE, PROCESSES = "Work", "Operate", "Processes (run by systemd)"
+
+app = typer.Typer(
+    name="orchestrator",
+    help="Submit text, follow the work on it, ask the graph, and run the workers that do it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # they would print local variables, and those may be secrets
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"orchestrator {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show it.")) -> None:
+    """Hold the options of all commands."""
+
+
+for panel, commands in {
+    WORK: (submit.submit, watch.watch, jobs.jobs, jobs.job, jobs.cancel, query.query, status.status),
+    OPERATE: (operate.check_settings, operate.migrate, operate.consumers, canary.canary),
+    PROCESSES: (serve.worker, serve.supervisor, serve.api),
+}.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+
+
+def main() -> None:
+    """Run the command line. Errors of ours become one line on standard error and exit code 1."""
+    try:
+        app()
+    except OrchestratorError as error:
+        sys.stderr.write(f"orchestrator: {escape(str(error))}\n")
+        sys.exit(1)

@@ -1,0 +1,48 @@
+"""How we connect to Redis, and what its errors become."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import BusyLoadingError, ConnectionError, MaxConnectionsError, ReadOnlyError, TimeoutError
+
+from orchestrator.errors import DependencyError
+
+UNREACHABLE = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, MaxConnectionsError, OSError)
+SOCKET_SLACK_SECONDS = 10.0
+
+
+def connect(url: str, *, read_block_seconds: float = 1.0) -> redis.Redis:
+    """Return a client of `url`, not yet connected.
+
+    Its socket timeout lies above the longest block: redis-py's own default would cut blocking reads.
+    """
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=read_block_seconds + SOCKET_SLACK_SECONDS,
+        socket_connect_timeout=5.0,
+        health_check_interval=30,
+        retry=Retry(NoBackoff(), 1),  # one fresh connection; the loops above know better how to wait
+        max_connections=256,
+    )
+
+
+def script(name: str) -> str:
+    """Return the text of `lua/<name>.lua`."""
+    return (files("orchestrator.sources") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+
+
+@contextmanager
+def reachable(what: str) -> Iterator[None]:
+    """Turn what Redis being away looks like into DependencyError; never with the URL, which holds a password."""
+    try:
+        yield
+    except UNREACHABLE as error:
+        kind = type(error).__name__
+        advice = "check `systemctl status redis-server`"
+        raise DependencyError(f"Redis does not answer ({kind} while trying to {what}); {advice}") from error

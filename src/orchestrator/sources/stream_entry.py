@@ -1,0 +1,90 @@
+"""An entry of the stream: bytes to a delivery, and back. Pure; nothing here raises on what a stranger wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import orjson
+
+from orchestrator.deliveries import Delivery
+
+VERSION = b"1"
+ID_LENGTH = 128
+WORKSPACE_LENGTH = 64
+
+
+class _WrongEntryError(Exception):
+    """Why an entry is malformed."""
+
+
+def reference(job_id: str, chunk_id: str, workspace: str) -> dict[str | bytes, str | bytes]:
+    """Return the fields of an entry of ours: which chunk; the text is in the ledger."""
+    return {"job_id": job_id, "chunk_id": chunk_id, "workspace": workspace, "v": VERSION}
+
+
+def parse(receipt: str, consumer: str, fields: Mapping[bytes, bytes]) -> Delivery:
+    """Return the delivery in an entry; a malformed one carries `problem`, and as much of its ids as could be read."""
+    delivery = Delivery(receipt, consumer, "", "")
+    try:
+        delivery.job_id = _name(fields, "job_id", ID_LENGTH)
+        delivery.chunk_id = _name(fields, "chunk_id", ID_LENGTH)
+        if b"content" in fields:
+            _external(delivery, fields)
+        elif (version := fields.get(b"v")) != VERSION:
+            shown = "missing" if version is None else "unknown"
+            raise _WrongEntryError(f"no content, and the version field v is {shown}: neither ours nor a producer's")
+        if b"workspace" in fields:
+            delivery.workspace = _name(fields, "workspace", WORKSPACE_LENGTH)
+    except _WrongEntryError as wrong:
+        delivery.problem = str(wrong)
+    return delivery
+
+
+def _external(delivery: Delivery, fields: Mapping[bytes, bytes]) -> None:
+    """Fill in what an external producer put straight on the stream."""
+    delivery.content = _text(fields, "content")
+    if "\x00" in delivery.content:
+        raise _WrongEntryError("content holds a NUL character")
+    if b"source_uri" in fields:
+        delivery.source_uri = _text(fields, "source_uri").replace("\x00", "")
+    if b"metadata" in fields:
+        delivery.metadata = _metadata(fields[b"metadata"])
+    if b"chunks_total" in fields:
+        delivery.chunks_total = _total(fields[b"chunks_total"])
+
+
+def _text(fields: Mapping[bytes, bytes], name: str) -> str:
+    raw = fields.get(name.encode())
+    if raw is None:
+        raise _WrongEntryError(f"field {name} is missing")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise _WrongEntryError(f"field {name} is not UTF-8") from None
+
+
+def _name(fields: Mapping[bytes, bytes], name: str, longest: int) -> str:
+    text = _text(fields, name)
+    if not 1 <= len(text) <= longest:
+        raise _WrongEntryError(f"field {name} must have 1 to {longest} characters, has {len(text)}")
+    if not text.isprintable():
+        raise _WrongEntryError(f"field {name} holds control characters")
+    return text
+
+
+def _metadata(raw: bytes) -> dict[str, object]:
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise _WrongEntryError("field metadata is not JSON") from None
+    if not isinstance(value, dict):
+        raise _WrongEntryError("field metadata is not a JSON object")
+    if b"\\u0000" in raw:
+        raise _WrongEntryError("field metadata holds a NUL character")
+    return value
+
+
+def _total(raw: bytes) -> int:
+    if not raw.isdigit() or not 1 <= int(raw[:10]) <= 10_000_000:  # noqa: PLR2004 - more than that is a mistake
+        raise _WrongEntryError("field chunks_total is not a number between 1 and 10000000")
+    return int(raw[:10])
