@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
-from orchestrator import __version__, systemd
+from orchestrator import __version__, keys, systemd
 from orchestrator.errors import DependencyError, SettingsError
 from orchestrator.handlers.base import Handler, HandlerSetup
 from orchestrator.ledger import Ledger
@@ -104,6 +104,15 @@ class Worker:
             announce=lambda kind, consumer, tasks: self._announced.append((kind, consumer, tasks)),
         )
         await until_open(lambda: source.open(self.pool.consumers))
+        await self._retire(source)
+
+    async def _retire(self, source: RedisStreamSource) -> None:
+        """Remove consumers of slots this host no longer has, if they hold nothing; the rest go at a later start."""
+        mine = keys.consumer(self._host, self._settings.name, 0).removesuffix("0")
+        names = [c.name for c in await source.consumers()]
+        gone = [n for n in names if n.startswith(mine) and n[len(mine) :].isdigit() and n not in self.pool.consumers]
+        if retired := await source.retire(gone):
+            log.info("consumers retired", extra={"consumers": ", ".join(retired)})
 
     async def run(self, stopped: asyncio.Task[bool]) -> None:
         """Work until `stopped` is done, and drain."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
@@ -231,9 +232,9 @@ async def test_an_external_producers_job_is_tracked_from_its_first_entry(ledger:
     """Design 2: an entry with its text writes its own ledger rows."""
     async with system(ledger, redis_url) as worker:
         for n in range(3):
-            entry = {"job_id": "ext", "chunk_id": f"c{n}", "content": f"text {n}", "chunks_total": "3"}
+            entry: dict[Any, Any] = {"job_id": "ext", "chunk_id": f"c{n}", "content": f"text {n}", "chunks_total": "3"}
             entry |= {"metadata": '{"page": 1}', "workspace": "w"}
-            await worker.client.xadd("q", {**entry})
+            await worker.client.xadd("q", entry)
         await wait_until(lambda: exists(ledger, "ext"))
         assert (await worker.ended("ext")).processed == 3
 

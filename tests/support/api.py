@@ -92,10 +92,10 @@ async def api_over(
 
 
 @asynccontextmanager
-async def served(api: Api) -> AsyncIterator[str]:
-    """Serve the API on a free port; gives its URL."""
+async def served(api: Api, port: int = 0) -> AsyncIterator[str]:
+    """Serve the API on a port, 0 for a free one; gives its URL."""
     stop = asyncio.Event()
-    with listen("127.0.0.1", 0) as listener:
+    with listen("127.0.0.1", port) as listener:
         task = asyncio.create_task(run(api.app, listener, api.deps.follower, stop))
         try:
             yield f"http://127.0.0.1:{port_of(listener)}"

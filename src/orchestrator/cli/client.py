@@ -136,7 +136,8 @@ class Client:
             except httpx.HTTPError as error:
                 if time.monotonic() - heard > PATIENCE_SECONDS:
                     raise self._unreachable(error) from error
-            time.sleep(self._reconnect_seconds)
+            left = self._reconnect_seconds if deadline is None else deadline - time.monotonic()
+            time.sleep(max(0.0, min(left, self._reconnect_seconds)))
 
     def _stream(self, job_id: str, last: str, deadline: float | None) -> Iterator[ServerEvent | None]:
         left = SILENCE_SECONDS if deadline is None else min(SILENCE_SECONDS, max(0.1, deadline - time.monotonic()))

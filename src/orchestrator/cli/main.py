@@ -37,7 +37,7 @@ def _root(version: bool = typer.Option(False, "--version", callback=_version, is
 for panel, commands in {
     WORK: (submit.submit, watch.watch, jobs.jobs, jobs.job, jobs.cancel, query.query, status.status),
     OPERATE: (operate.check_settings, operate.migrate, operate.consumers, canary.canary),
-    PROCESSES: (serve.worker, serve.supervisor, serve.api),
+    PROCESSES: (serve.worker, serve.supervisor, serve.api, serve.models),
 }.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)

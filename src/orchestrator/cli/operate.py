@@ -12,7 +12,7 @@ import typer
 from orchestrator import keys
 from orchestrator.cli.options import CLI_CREDENTIALS, ETC, CredentialsDir, Format, Output, SettingsDir
 from orchestrator.cli.output import emit, say, table
-from orchestrator.errors import DependencyError, OrchestratorError, SettingsError
+from orchestrator.errors import CredentialError, DependencyError, OrchestratorError, SettingsError
 from orchestrator.settings import WorkerPoolSettings, WorkerTypeSettings
 from orchestrator.settings.credentials import Credentials
 from orchestrator.settings.load import load, read
@@ -27,7 +27,6 @@ def check_settings(
     files: Annotated[list[Path], typer.Argument(help="Rendered settings modules.", metavar="FILE…")],
 ) -> None:
     """Check settings modules; exits 1 with the reason when one is wrong."""
-
     for file in files:
         say(f"{file}: {type(read(file)).__name__} is right")
 
@@ -35,12 +34,13 @@ def check_settings(
 def migrate(
     credentials: CredentialsDir = None,
     grant: Annotated[list[str] | None, typer.Option(help="Role that may read and write rows.", metavar="ROLE")] = None,
+    grant_read: Annotated[list[str] | None, typer.Option(help="Role that may read rows.", metavar="ROLE")] = None,
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 3 when migrations are pending.")] = False,
     output: Output = Format.TEXT,
 ) -> None:
     """Bring the ledger's schema up to date, as its owner (credential migrate-dsn)."""
-
-    names = _migrate(Credentials.given(credentials).read("migrate-dsn"), tuple(grant or ()), check)
+    dsn = Credentials.given(credentials).read("migrate-dsn")
+    names = _migrate(dsn, tuple(grant or ()), tuple(grant_read or ()), check)
     if output is Format.JSON:
         emit({"pending" if check else "applied": names})
     elif names:
@@ -50,17 +50,20 @@ def migrate(
     raise typer.Exit(PENDING if check and names else 0)
 
 
-def _migrate(dsn: str, roles: tuple[str, ...], check: bool) -> list[str]:
+def _migrate(dsn: str, writers: tuple[str, ...], readers: tuple[str, ...], check: bool) -> list[str]:
     import asyncpg
 
     from orchestrator.ledger import schema
 
+    if not dsn.startswith(("postgresql://", "postgres://")):
+        raise CredentialError("credential 'migrate-dsn' is no DSN; it must be postgresql://user:password@host/name")
     try:
-        return asyncio.run(schema.pending(dsn) if check else schema.migrate(dsn, grant_to=roles))
+        act = schema.pending(dsn) if check else schema.migrate(dsn, grant_to=writers, read_to=readers)
+        return asyncio.run(act)
     except asyncpg.PostgresError as error:  # its message holds names, never the DSN
         raise OrchestratorError(f"migration failed, nothing of it was left behind: {error}") from error
     except ValueError as error:  # asyncpg's for a DSN it cannot read
-        raise OrchestratorError("credential 'migrate-dsn' is no DSN; it must be postgresql://user@host/name") from error
+        raise CredentialError("credential 'migrate-dsn' cannot be read; check host, port and quoting") from error
 
 
 def consumers(
@@ -70,7 +73,6 @@ def consumers(
     output: Output = Format.TEXT,
 ) -> None:
     """Compare the consumers this host must have with those registered; exits 1 when they differ."""
-
     pool = load(settings / "workers" / "worker_pool.py", WorkerPoolSettings)
     types = [pool.for_type(name) for name in ([worker_type] if worker_type else sorted(pool.types))]
     registered = asyncio.run(_registered(types, Credentials.given(credentials)))
@@ -96,7 +98,6 @@ def compare(host: str, kind: WorkerTypeSettings, registered: Sequence[ConsumerIn
 
     Names that do not begin with this host and type are other hosts': listed, never counted as wrong.
     """
-
     expected = [keys.consumer(host, kind.name, slot) for slot in range(kind.size)]
     prefix = keys.consumer(host, kind.name, 0).removesuffix("0")
     names = {c.name for c in registered}

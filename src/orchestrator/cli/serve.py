@@ -37,6 +37,13 @@ def api(settings: SettingsDir = ETC, credentials: CredentialsDir = None) -> None
     _run(serve(settings, Credentials.given(credentials)))
 
 
+def models(settings: SettingsDir = ETC) -> None:
+    """Run the lab's model server: rules and MiniLM, no real language model."""
+    from orchestrator.models.serve import serve
+
+    _run(serve(settings))
+
+
 def _run(process: Coroutine[Any, Any, None]) -> None:
     import uvloop
 

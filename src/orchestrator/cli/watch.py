@@ -78,12 +78,10 @@ class JsonView:
 
     def event(self, event: ServerEvent) -> None:
         """Print an event."""
-
         emit({"id": event.id, "event": event.type, "data": event.data})
 
     def end(self, job: Mapping[str, Any]) -> None:
         """Print the job."""
-
         emit({"job": job})
 
 
@@ -96,7 +94,6 @@ class LineView:
 
     def event(self, event: ServerEvent) -> None:
         """Print what is new."""
-
         data, kind = event.data, event.type.rpartition(".")[2]
         percent = int(data.get("percent_complete", self._percent))
         if kind == "progress" and percent > self._percent:
@@ -153,7 +150,6 @@ def _bar(console: Any, job: Mapping[str, Any]) -> Iterator[BarView]:
 
 def summarise(job: Mapping[str, Any]) -> None:
     """Print how a job ended."""
-
     counts = job["counts"]
     shown = ", ".join(f"{counts[name]} {name}" for name in ("processed", "failed", "cancelled") if counts[name])
     say(

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from orchestrator.ledger.database import Connection
 
 LOCK = lock_id("orchestrator:migrate")
+READ = (
+    "GRANT USAGE ON SCHEMA public TO {role}",
+    "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}",
+)
+WRITE = (
+    *READ,
+    "GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}",
+    "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}",
+    "REVOKE INSERT, UPDATE, DELETE ON schema_version FROM {role}",
+)
 
 
 async def pending(dsn: str) -> list[str]:
@@ -26,11 +36,12 @@ async def pending(dsn: str) -> list[str]:
         await connection.close()
 
 
-async def migrate(dsn: str, *, grant_to: tuple[str, ...] = ()) -> list[str]:
+async def migrate(dsn: str, *, grant_to: tuple[str, ...] = (), read_to: tuple[str, ...] = ()) -> list[str]:
     """Bring the schema up to date as its owner; return the names of the migrations that ran.
 
-    `grant_to` names roles that may read and write rows, and no more. Raises DependencyError when PostgreSQL does not
-    answer; asyncpg's error when a migration fails, with nothing of that migration left behind.
+    `grant_to` names roles that may read and write rows, `read_to` such as may read them, and no more. Raises
+    DependencyError when PostgreSQL does not answer; asyncpg's error when a migration fails, with nothing of that migration
+    left behind.
     """
     connection = await _connect(dsn)
     try:
@@ -46,7 +57,9 @@ async def migrate(dsn: str, *, grant_to: tuple[str, ...] = ()) -> list[str]:
                     )
                 done.append(name)
         for role in grant_to:
-            await _grant(connection, role)
+            await _grant(connection, role, WRITE)
+        for role in read_to:
+            await _grant(connection, role, READ)
         return done
     finally:
         await connection.close()
@@ -69,12 +82,7 @@ async def _version(connection: Connection) -> int:
     return int(found)
 
 
-async def _grant(connection: Connection, role: str) -> None:
+async def _grant(connection: Connection, role: str, statements: tuple[str, ...]) -> None:
     quoted = await connection.fetchval("SELECT quote_ident($1)", role)
-    for statement in (
-        "GRANT USAGE ON SCHEMA public TO {role}",
-        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}",
-        "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}",
-        "REVOKE INSERT, UPDATE, DELETE ON schema_version FROM {role}",
-    ):
+    for statement in statements:
         await connection.execute(statement.format(role=quoted))

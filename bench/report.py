@@ -1,0 +1,53 @@
+"""One JSON line a bench: {"bench", "per_second", "cpu_us", "ratio", …}."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What so many chunks cost: wall time, and processor time of the process that did the work."""
+
+    chunks: int
+    seconds: float
+    cpu_seconds: float
+
+    @property
+    def per_second(self) -> float:
+        """Chunks per second."""
+        return self.chunks / self.seconds
+
+    @property
+    def cpu_us(self) -> float:
+        """Microseconds of processor time a chunk."""
+        return self.cpu_seconds / self.chunks * 1e6
+
+
+def middle(costs: Sequence[Cost]) -> Cost:
+    """Return the run whose wall time is the median."""
+    return sorted(costs, key=lambda c: c.seconds / c.chunks)[len(costs) // 2]
+
+
+def emit(bench: str, *, per_second: float, cpu_us: float | None, ratio: float | None, **more: object) -> None:
+    """Print a line. `ratio` is cost against the bare thing of the same run; 1.0 is the limit."""
+    line = {
+        "bench": bench,
+        "per_second": round(per_second, 1),
+        "cpu_us": None if cpu_us is None else round(cpu_us, 2),
+        "ratio": None if ratio is None else round(ratio, 3),
+        **more,
+    }
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    """Return p50 and p99 in milliseconds."""
+    ordered = sorted(seconds)
+    last = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+    return {"p50_ms": round(median(ordered) * 1000, 2), "p99_ms": round(last * 1000, 2)}

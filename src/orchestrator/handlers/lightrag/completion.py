@@ -1,0 +1,136 @@
+"""Who waits for which document, and what they are told when doc_status says that it ended.
+
+Nothing else is success: LightRAG's calls return before the work is done, and raise nothing when it fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from orchestrator.deliveries import Result
+from orchestrator.errors import RetryError
+
+if TYPE_CHECKING:  # importing it imports LightRAG
+    from orchestrator.handlers.lightrag.engine import DocumentStatus, Engine
+
+log = logging.getLogger("orchestrator.lightrag")
+
+POLL_SECONDS = 0.1  # one statement for all that are waited for; the end of a run is told at once
+FAILURES = 5
+OUTAGE_SECONDS = 10.0
+
+
+class Completion:
+    """The waiting side of one workspace."""
+
+    def __init__(self, engine: Engine, unreachable: str) -> None:
+        """Take what marks the reason of a document that failed because a model did not answer."""
+        self._engine = engine
+        self._unreachable = unreachable
+        self._waiting: dict[str, set[asyncio.Future[Result]]] = {}  # by document
+        self._decided: dict[str, str] = {}  # document -> the document whose status decides
+        self._look = asyncio.Event()
+
+    @property
+    def waiting(self) -> bool:
+        """Return whether anybody waits for a document that was admitted."""
+        return bool(self._decided)
+
+    def expect(self, doc_id: str) -> asyncio.Future[Result]:
+        """Return a future of the document's end."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(doc_id, set()).add(future)
+        return future
+
+    def expected(self, doc_id: str) -> bool:
+        """Return whether anybody still waits for the document."""
+        return doc_id in self._waiting
+
+    def forget(self, doc_id: str, future: asyncio.Future[Result]) -> None:
+        """Wait no more. The document itself goes its way."""
+        futures = self._waiting.get(doc_id, set())
+        futures.discard(future)
+        if not futures:
+            self._waiting.pop(doc_id, None)
+            self._decided.pop(doc_id, None)
+
+    def watch(self, doc_id: str, decided_by: str) -> None:
+        """The document was admitted; the status of `decided_by` tells its end."""
+        if doc_id in self._waiting:
+            self._decided[doc_id] = decided_by
+            self._look.set()
+
+    def look(self) -> None:
+        """Look now: something may have ended."""
+        self._look.set()
+
+    def fail(self, doc_id: str, error: RetryError) -> None:
+        """Tell those who wait for the document."""
+        self._decided.pop(doc_id, None)
+        for future in self._waiting.pop(doc_id, set()):
+            if not future.done():
+                future.set_exception(error)
+
+    def fail_all(self, error: RetryError) -> None:
+        """Tell everybody."""
+        for doc_id in list(self._waiting):
+            self.fail(doc_id, error)
+
+    async def run(self) -> None:
+        """Look as long as anybody waits. Ends only by cancellation."""
+        failures = 0
+        while True:
+            try:
+                await self.check()
+                failures = 0
+            except Exception as error:
+                failures += 1
+                log.warning("cannot read doc_status; will try again", extra={"error": type(error).__name__})
+                if failures >= FAILURES:
+                    self.fail_all(RetryError(f"doc_status cannot be read: {error}", counts=False, delay_seconds=5))
+            if not self._decided:
+                await self._look.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS * (1 + failures) ** 2):
+                    await self._look.wait()
+            self._look.clear()
+
+    async def check(self) -> int:
+        """Resolve what has ended and return how many that were. Raises what the engine raises."""
+        decided = dict(self._decided)
+        if not decided:
+            return 0
+        found = await self._engine.statuses(sorted(set(decided.values())))
+        done = [i for i, status in found.items() if status.state == "processed"]
+        counts = await self._engine.counts(done) if done else {}
+        ended = 0
+        for doc_id, by in decided.items():
+            if by in counts:
+                self._resolve(doc_id, Result(*counts[by], duplicate_of=None if by == doc_id else by))
+            elif (error := self._failure(doc_id, by, found.get(by))) is not None:
+                self.fail(doc_id, error)
+            else:
+                continue
+            ended += 1
+        return ended
+
+    def _resolve(self, doc_id: str, result: Result) -> None:
+        self._decided.pop(doc_id, None)
+        for future in self._waiting.pop(doc_id, set()):
+            if not future.done():
+                future.set_result(result)
+
+    def _failure(self, doc_id: str, by: str, status: DocumentStatus | None) -> RetryError | None:
+        """Return why a document failed, None when it has not."""
+        if status is None:
+            return RetryError(f"document {by} has no row in doc_status: it was deleted, or LightRAG refused it")
+        if status.state != "failed":
+            return None
+        whose = "" if by == doc_id else f"document {by} with the same text failed: "
+        reason = f"{whose}{status.reason or 'LightRAG gives no reason'}"
+        if self._unreachable in status.reason:  # nothing was tried, so no attempt is burned
+            return RetryError(reason, counts=False, delay_seconds=OUTAGE_SECONDS)
+        return RetryError(reason)

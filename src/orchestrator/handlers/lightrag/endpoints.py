@@ -1,0 +1,120 @@
+"""The model endpoints, as functions LightRAG can call. One client each for a process.
+
+LightRAG's own bindings make a client (and a TLS context) for every call, wait at least four seconds before they try again,
+and load a tokenizer from the network; hence these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+import numpy as np
+import numpy.typing as npt
+import ollama
+import openai
+
+from orchestrator.errors import DependencyError
+from orchestrator.settings import LightRAGSettings
+
+Messages = list[dict[str, str]]
+TRIES_AGAIN = 2  # on 408, 409, 429, 5xx; the wait follows Retry-After
+OLLAMA_CONTEXT = 32_768  # tokens; Ollama's own default cuts the prompt of an extraction without a word
+UNREACHABLE = "model endpoint does not answer"
+"""Marks the reason of a document that failed because nobody answered: its text was not to blame."""
+
+
+class _OpenAI:
+    """An OpenAI-compatible server."""
+
+    def __init__(self, base_url: str, key: str | None, seconds: float) -> None:
+        self._client = openai.AsyncOpenAI(
+            base_url=base_url, api_key=key or "none", timeout=seconds, max_retries=TRIES_AGAIN
+        )
+
+    async def chat(self, model: str, messages: Messages, *, json: bool) -> str:
+        extra: dict[str, Any] = {"response_format": {"type": "json_object"}} if json else {}
+        answer = await self._client.chat.completions.create(model=model, messages=messages, **extra)  # type: ignore[arg-type]
+        return answer.choices[0].message.content or "" if answer.choices else ""
+
+    async def embed(self, model: str, texts: Sequence[str]) -> list[Sequence[float]]:
+        answer = await self._client.embeddings.create(model=model, input=list(texts))
+        return [item.embedding for item in sorted(answer.data, key=lambda item: item.index)]
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+class _Ollama:
+    """Ollama's own protocol."""
+
+    def __init__(self, base_url: str, key: str | None, seconds: float) -> None:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._client = ollama.AsyncClient(host=base_url.removesuffix("/v1"), timeout=seconds, headers=headers)
+
+    async def chat(self, model: str, messages: Messages, *, json: bool) -> str:
+        options = {"num_ctx": OLLAMA_CONTEXT}
+        answer = await self._client.chat(model, messages, format="json" if json else None, options=options)
+        return answer.message.content or ""
+
+    async def embed(self, model: str, texts: Sequence[str]) -> list[Sequence[float]]:
+        answer = await self._client.embed(model, list(texts))
+        return list(answer.embeddings)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+_BINDINGS = {"openai": _OpenAI, "ollama": _Ollama}
+
+
+class Endpoints:
+    """The language model and the embedding model of the settings."""
+
+    def __init__(self, settings: LightRAGSettings, *, llm_key: str | None, embedding_key: str | None) -> None:
+        seconds = settings.llm_timeout_seconds
+        self._settings = settings
+        self._llm = _BINDINGS[settings.llm_binding](settings.llm_base_url, llm_key, seconds)
+        self._embedding = _BINDINGS[settings.embedding_binding](settings.embedding_base_url, embedding_key, seconds)
+
+    async def complete(
+        self,
+        prompt: str,
+        system_prompt: str | None = None,
+        history_messages: Sequence[Mapping[str, str]] | None = None,
+        **options: Any,
+    ) -> str:
+        """Return the model's answer. LightRAG passes options of many bindings; JSON or not is the one that matters.
+
+        Raises what the client raises, and DependencyError with UNREACHABLE in it when nobody answers.
+        """
+        system: Messages = [{"role": "system", "content": system_prompt}] if system_prompt else []
+        messages = [*system, *(dict(m) for m in history_messages or ()), {"role": "user", "content": prompt}]
+        wants_json = options.get("response_format") is not None
+        try:
+            answer = await self._llm.chat(self._settings.llm_model, messages, json=wants_json)
+        except (openai.APIConnectionError, httpx.ConnectError, ConnectionError) as error:
+            raise _failure(error, self._settings.llm_base_url) from error
+        if not answer.strip():
+            raise ValueError(f"model {self._settings.llm_model} at {self._settings.llm_base_url} gave an empty answer")
+        return answer
+
+    async def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return one vector a text. Raises as `complete` does."""
+        try:
+            vectors = await self._embedding.embed(self._settings.embedding_model, texts)
+        except (openai.APIConnectionError, httpx.ConnectError, ConnectionError) as error:
+            raise _failure(error, self._settings.embedding_base_url) from error
+        return np.asarray(vectors, dtype=np.float32)
+
+    async def close(self) -> None:
+        """Close the clients."""
+        await self._llm.close()
+        await self._embedding.close()
+
+
+def _failure(error: Exception, url: str) -> Exception:
+    if isinstance(error, openai.APITimeoutError):  # somebody is there, and this text may be why it is slow
+        return TimeoutError(f"the model at {url} did not answer in time")
+    return DependencyError(f"{UNREACHABLE}: {url}")

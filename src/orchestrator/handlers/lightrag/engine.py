@@ -1,0 +1,226 @@
+"""All we know of LightRAG's interface: an engine is one LightRAG instance for one workspace.
+
+Importing this imports LightRAG, so the process environment must have been set before (environment.py). Two names used here
+are private to LightRAG or undocumented; both are needed to run one FAILED document again, and are why the version is pinned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightrag import LightRAG, QueryParam
+from lightrag.exceptions import PipelineBackpressureError, PipelineReservationConflictError
+from lightrag.kg.shared_storage import get_pipeline_ingress
+from lightrag.utils import EmbeddingFunc, Tokenizer, sanitize_text_for_encoding
+from lightrag.utils_pipeline import compute_text_content_hash
+
+from orchestrator import keys
+from orchestrator.errors import DependencyError
+from orchestrator.handlers.lightrag.endpoints import Endpoints
+from orchestrator.handlers.lightrag.identity import Document
+from orchestrator.handlers.lightrag.lock import UNREACHABLE, connect, unreachable
+from orchestrator.handlers.lightrag.tokens import PieceTokenizer
+from orchestrator.settings import LightRAGSettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+for _noisy in ("lightrag", "httpx", "openai"):
+    logging.getLogger(_noisy).setLevel(logging.WARNING)  # at INFO they write texts and a line for every request
+
+BUSY = (PipelineBackpressureError, PipelineReservationConflictError)
+"""LightRAG takes no documents at the moment; later it will."""
+
+_FILE_STORAGES = ("Json", "Nano", "NetworkX", "Faiss")
+_STORAGES = (
+    "full_docs", "text_chunks", "full_entities", "full_relations", "entity_chunks", "relation_chunks", "entities_vdb",
+    "relationships_vdb", "chunks_vdb", "chunk_entity_relation_graph", "llm_response_cache", "doc_status",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentStatus:
+    """What LightRAG's doc_status says of a document."""
+
+    state: str  # pending, parsing, analyzing, processing, processed, failed
+    reason: str = ""
+
+
+def clean(text: str) -> str:
+    """Return the text as LightRAG will store it: no control characters, HTML entities resolved, trimmed."""
+    return str(sanitize_text_for_encoding(text))
+
+
+def digest(cleaned: str) -> str:
+    """Return the hash by which LightRAG finds the same text again."""
+    return str(compute_text_content_hash(cleaned))
+
+
+class Engines:
+    """Makes engines: one database and one pair of model endpoints for the process."""
+
+    def __init__(self, settings: LightRAGSettings, dsn: str, *, llm_key: str | None, embedding_key: str | None) -> None:
+        self._settings = settings
+        self._dsn = dsn
+        self._endpoints = Endpoints(settings, llm_key=llm_key, embedding_key=embedding_key)
+
+    async def open(self, workspace: str, *, read_only: bool = False) -> Engine:
+        """Return a workspace's engine. Raises DependencyError when the database does not answer.
+
+        `read_only` engines leave no trace: they neither read nor write the cache of model answers.
+        """
+        rag = LightRAG(**self._arguments(workspace, read_only=read_only))
+        engine = Engine(rag)
+        try:
+            async with self._schema():
+                await rag.initialize_storages()
+        except BaseException as error:
+            await engine.close()
+            if isinstance(error, UNREACHABLE):
+                raise unreachable(error) from error
+            raise
+        return engine
+
+    async def close(self) -> None:
+        """Close the clients of the endpoints."""
+        await self._endpoints.close()
+
+    @asynccontextmanager
+    async def _schema(self) -> AsyncIterator[None]:
+        """Let one process at a time create LightRAG's tables: CREATE TABLE IF NOT EXISTS is not safe against itself."""
+        connection = await connect(self._dsn, "lightrag schema")
+        try:
+            await connection.execute("SELECT pg_advisory_lock($1)", keys.lock_id("lightrag schema"))
+            yield
+        finally:
+            connection.terminate()
+
+    def _arguments(self, workspace: str, *, read_only: bool) -> dict[str, Any]:
+        s = self._settings
+        storages = (s.kv_storage, s.doc_status_storage, s.graph_storage, s.vector_storage)
+        in_files = any(name.startswith(_FILE_STORAGES) for name in storages)
+        return {
+            "workspace": workspace,
+            # LightRAG creates the directory even when nothing of it lies in files
+            "working_dir": s.working_dir if in_files else str(Path(tempfile.gettempdir())),
+            "kv_storage": s.kv_storage,
+            "doc_status_storage": s.doc_status_storage,
+            "graph_storage": s.graph_storage,
+            "vector_storage": s.vector_storage,
+            "tokenizer": Tokenizer("pieces", PieceTokenizer()),
+            "llm_model_func": self._endpoints.complete,
+            "llm_model_name": s.llm_model,
+            "llm_model_max_async": s.max_parallel_insert,
+            "default_llm_timeout": max(1, int(s.llm_timeout_seconds)),
+            "embedding_func": EmbeddingFunc(
+                embedding_dim=s.embedding_dimensions,
+                func=self._endpoints.embed,
+                max_token_size=s.embedding_max_tokens,
+                model_name=s.embedding_model,
+            ),
+            "embedding_batch_num": s.embedding_batch,
+            "embedding_func_max_async": s.max_parallel_insert,
+            "max_parallel_insert": s.max_parallel_insert,
+            "chunk_token_size": s.chunk_token_size,
+            "chunk_overlap_token_size": min(100, s.chunk_token_size // 4),
+            "entity_extract_max_gleaning": s.max_gleaning,
+            "force_llm_summary_on_merge": s.force_summary_on_merge,
+            "addon_params": {"language": s.summary_language},
+            "enable_llm_cache": not read_only,
+            "enable_llm_cache_for_entity_extract": not read_only,
+        }
+
+
+class Engine:
+    """One workspace of LightRAG. Belongs to the event loop it was made on."""
+
+    def __init__(self, rag: LightRAG) -> None:
+        self._rag = rag
+
+    async def statuses(self, ids: Sequence[str]) -> dict[str, DocumentStatus]:
+        """Return the status of each document there is. Raises rather than leave one out."""
+        found = await self._rag.doc_status.get_docs_by_ids(ids, strict=True)
+        states = {i: str(record.status.value) for i, record in found.items()}
+        failed = [i for i, state in states.items() if state == "failed"]
+        rows = await self._rag.doc_status.get_full_docs_by_ids(failed, strict=True) if failed else {}
+        reasons = {i: str(row.error_msg or "") for i, row in rows.items()}
+        return {i: DocumentStatus(state, reasons.get(i, "")) for i, state in states.items()}
+
+    async def holder(self, text_digest: str, *, besides: str) -> tuple[str, str] | None:
+        """Return (id, state) of the document that already has this text, if another does."""
+        match = await self._rag.doc_status.get_doc_by_content_hash(text_digest, exclude_doc_id=besides)
+        if match is None:
+            return None
+        doc_id, row = match
+        return str(doc_id), str(getattr(row["status"], "value", row["status"]))
+
+    async def enqueue(self, documents: Sequence[Document]) -> None:
+        """Store new documents as PENDING. Raises one of BUSY when LightRAG takes none."""
+        await self._rag.apipeline_enqueue_documents(
+            [d.text for d in documents], ids=[d.id for d in documents], file_paths=[d.source for d in documents]
+        )
+
+    async def reset(self, ids: Sequence[str]) -> set[str]:
+        """Make FAILED documents PENDING again: LightRAG never does so itself. Return those whose text was gone.
+
+        The rows of those are removed, so that they can be enqueued anew.
+        """
+        rows = await self._rag.doc_status.get_full_docs_by_ids(ids, strict=True)
+        texts = dict(zip(rows, await self._rag.full_docs.get_by_ids(list(rows)), strict=True))
+        gone = {i for i in rows if not texts[i]}
+        again = {i: self._rag._build_pending_reset_update(rows[i], texts[i])[0] for i in rows if i not in gone}
+        if gone:
+            await self._rag.doc_status.delete(list(gone))
+        if again:
+            await self._rag.doc_status.upsert(again)
+            # a pipeline already running looks for new rows only where it is told to
+            (await get_pipeline_ingress(self._rag.workspace)).request_auto_rescan()
+        return gone
+
+    async def process(self) -> None:
+        """Run the pipeline until nothing is left to do. Cancel it to stop: what was begun is resumed by the next run."""
+        await self._rag.apipeline_process_enqueue_documents()
+
+    async def counts(self, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Return (entities, relations) named in each document. True only once it is PROCESSED."""
+        wanted = list(ids)
+        entities = await self._rag.full_entities.get_by_ids(wanted)
+        relations = await self._rag.full_relations.get_by_ids(wanted)
+        return {i: (_count(e), _count(r)) for i, e, r in zip(wanted, entities, relations, strict=True)}
+
+    async def ask(self, question: str, mode: str) -> Mapping[str, Any]:
+        """Return LightRAG's answer with the data it rests on. Raises DependencyError when there is none for a failure."""
+        found: Mapping[str, Any] = await self._rag.aquery_llm(question, QueryParam(mode=mode, enable_rerank=False))
+        if (found.get("llm_response") or {}).get("content") is None:
+            raise DependencyError(f"the query failed: {found.get('message') or 'no answer'}")
+        return found
+
+    async def drop(self) -> None:
+        """Delete everything the workspace holds. Raises DependencyError when a storage could not."""
+        for name in _STORAGES:
+            outcome = await getattr(self._rag, name).drop()
+            if outcome.get("status") != "success":
+                raise DependencyError(
+                    f"LightRAG could not drop {name} of {self._rag.workspace!r}: {outcome['message']}"
+                )
+
+    async def close(self) -> None:
+        """End the engine's background tasks and give its connections back. It cannot be used again."""
+        await asyncio.gather(*(stop(graceful=False) for stop in self._stops()), return_exceptions=True)
+        await self._rag.finalize_storages()
+
+    def _stops(self) -> Iterator[Any]:
+        """Yield how to end the queues before the models; LightRAG leaves their workers running."""
+        for call in (*self._rag.role_llm_funcs.values(), self._rag.embedding_func.func):
+            yield call.shutdown
+
+
+def _count(row: Mapping[str, Any] | None) -> int:
+    return int((row or {}).get("count") or 0)

@@ -1,0 +1,76 @@
+"""The handler: a chunk becomes a LightRAG document, and is done when doc_status says so."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib import import_module
+from types import ModuleType
+
+from orchestrator.deliveries import Delivery, Result
+from orchestrator.errors import RejectError, RetryError
+from orchestrator.handlers.base import Context
+from orchestrator.handlers.lightrag import environment
+from orchestrator.handlers.lightrag.identity import Document, document_id, document_source, workspace_name
+from orchestrator.handlers.lightrag.lock import connect
+from orchestrator.handlers.lightrag.workspaces import Workspaces
+from orchestrator.settings import LightRAGSettings
+
+ENGINE = "orchestrator.handlers.lightrag.engine"
+
+
+class LightRAGHandler:
+    """One for a process: LightRAG has one database a process and one event loop an instance."""
+
+    def __init__(
+        self, settings: LightRAGSettings, dsn: str, *, llm_key: str | None = None, embedding_key: str | None = None
+    ) -> None:
+        """Raise CredentialError when the DSN is none that LightRAG can use."""
+        self._settings = settings
+        self._dsn = dsn
+        self._keys = {"llm_key": llm_key, "embedding_key": embedding_key}
+        self._environment = environment.variables(settings, dsn)
+        self._module: ModuleType | None = None
+        self._workspaces: Workspaces | None = None
+
+    async def open(self) -> None:
+        """Load LightRAG, which takes seconds. Raises DependencyError when its database does not answer."""
+        connection = await connect(self._dsn, "lightrag")
+        await connection.close()
+        environment.apply(self._environment)
+        module = await asyncio.to_thread(import_module, ENGINE)
+        self._engines = module.Engines(self._settings, self._dsn, **self._keys)
+        self._workspaces = Workspaces(self._engines, self._dsn, self._settings, module)
+        self._module = module
+
+    async def __call__(self, delivery: Delivery, context: Context) -> Result:
+        """Return once the chunk is in the graph; a chunk without text is done at once.
+
+        A failed document is not tried again in here: that is the next attempt, which finds it FAILED and resets it.
+        Cancelled, the document may still be processed; the next delivery finds it by its id.
+        """
+        if self._module is None or self._workspaces is None:
+            raise RetryError("the handler is not open", counts=False, delay_seconds=1)
+        if not isinstance(delivery.content, str):
+            raise RejectError("the chunk has no text")
+        if not delivery.job_id or not delivery.chunk_id:
+            raise RejectError("the chunk has no job_id or no chunk_id")
+        workspace = workspace_name(delivery.workspace)
+        # as Python may hold it but UTF-8 may not: LightRAG cannot hash it
+        text = self._module.clean(delivery.content)
+        if not text:
+            return Result()
+        doc_id = document_id(delivery.job_id, delivery.chunk_id)
+        source = document_source(doc_id, delivery.source_uri, delivery.job_id, delivery.chunk_id)
+        # the text as it came: LightRAG cleans it once more, and doing that twice changes it
+        document = Document(doc_id, source, delivery.content, self._module.digest(text))
+        context.step(f"opening workspace {workspace}")
+        async with self._workspaces.use(workspace) as ingestor:
+            context.step("in LightRAG's pipeline")
+            return await ingestor.submit(document)
+
+    async def close(self) -> None:
+        """Stop the pumps by cancellation and give engines and locks back; what was begun is resumed by the next."""
+        if self._workspaces is not None:
+            await self._workspaces.close()
+            self._workspaces = None
+            await self._engines.close()

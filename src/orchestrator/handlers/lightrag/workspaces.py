@@ -1,0 +1,154 @@
+"""The workspaces this process works on: opened under their lock when needed, closed when idle."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from orchestrator.backoff import full_jitter
+from orchestrator.errors import DependencyError, RetryError
+from orchestrator.handlers.lightrag.ingestor import Ingestor
+from orchestrator.handlers.lightrag.lock import WorkspaceLock
+from orchestrator.settings import LightRAGSettings
+
+if TYPE_CHECKING:  # importing it imports LightRAG
+    from orchestrator.handlers.lightrag.engine import Engines
+
+log = logging.getLogger("orchestrator.lightrag")
+
+BUSY_SECONDS = 0.5  # how long one look at a lock that another holds counts for all
+OUTAGE_SECONDS = 5.0
+
+
+@dataclass(slots=True, eq=False)
+class _Place:
+    """A workspace and who is in it."""
+
+    name: str
+    gate: asyncio.Lock = field(default_factory=asyncio.Lock)
+    ingestor: Ingestor | None = None
+    users: int = 0
+    busy_until: float = 0.0
+    timer: asyncio.TimerHandle | None = None
+
+
+class Workspaces:
+    """One ingestor a workspace. Ephemeral workspaces are empty when opened, and dropped when nobody is in them."""
+
+    def __init__(self, engines: Engines, dsn: str, settings: LightRAGSettings, module: ModuleType) -> None:
+        """Take the engine module as an object: it is imported late."""
+        self._engines = engines
+        self._dsn = dsn
+        self._settings = settings
+        self._module = module
+        self._places: dict[str, _Place] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def use(self, name: str) -> AsyncIterator[Ingestor]:
+        """Give the workspace's ingestor. Raises RetryError that burns no attempt when it cannot be had now."""
+        place = self._places.setdefault(name, _Place(name))
+        place.users += 1
+        if place.timer is not None:
+            place.timer.cancel()
+            place.timer = None
+        try:
+            yield await self._opened(place)
+        finally:
+            place.users -= 1
+            if place.users == 0:
+                self._left(place)
+
+    async def close(self) -> None:
+        """Close all."""
+        for place in self._places.values():
+            if place.timer is not None:
+                place.timer.cancel()
+        await asyncio.gather(*self._closing, return_exceptions=True)
+        await asyncio.gather(*(self._close(place) for place in list(self._places.values())))
+
+    async def _opened(self, place: _Place) -> Ingestor:
+        async with place.gate:
+            if place.ingestor is not None and place.ingestor.alive:
+                return place.ingestor
+            await self._close_ingestor(place)
+            if time.monotonic() < place.busy_until:
+                raise _busy(place.name)
+            try:
+                place.ingestor = await self._open(place)
+            except DependencyError as error:
+                raise RetryError(str(error), counts=False, delay_seconds=OUTAGE_SECONDS) from error
+            return place.ingestor
+
+    async def _open(self, place: _Place) -> Ingestor:
+        lock = await WorkspaceLock.acquire(self._dsn, place.name)
+        if lock is None:
+            place.busy_until = time.monotonic() + BUSY_SECONDS
+            raise _busy(place.name)
+        try:
+            engine = await self._engines.open(place.name)
+            try:
+                if self._ephemeral(place):
+                    await engine.drop()
+            except BaseException:
+                await engine.close()
+                raise
+        except BaseException:
+            await lock.release()
+            raise
+        known = {"busy": self._module.BUSY, "unreachable": self._module.UNREACHABLE_MODEL}
+        ingestor = Ingestor(engine, lock, self._settings, **known)
+        ingestor.start()
+        log.info("workspace opened", extra={"workspace": place.name})
+        return ingestor
+
+    def _ephemeral(self, place: _Place) -> bool:
+        return place.name in self._settings.ephemeral_workspaces
+
+    def _left(self, place: _Place) -> None:
+        """Nobody is in it: close an ephemeral one now, another when it has been idle."""
+        if self._ephemeral(place) or place.ingestor is None:
+            self._retire(place)
+        else:
+            loop = asyncio.get_running_loop()
+            place.timer = loop.call_later(self._settings.idle_engine_seconds, self._idle, place)
+
+    def _idle(self, place: _Place) -> None:
+        place.timer = None
+        if place.ingestor is not None and place.ingestor.alive and place.ingestor.working:
+            self._left(place)
+        else:
+            self._retire(place)
+
+    def _retire(self, place: _Place) -> None:
+        task = asyncio.create_task(self._close_unused(place))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _close_unused(self, place: _Place) -> None:
+        async with place.gate:
+            if place.users == 0:
+                await self._close_ingestor(place)
+            if place.users == 0 and time.monotonic() >= place.busy_until and self._places.get(place.name) is place:
+                del self._places[place.name]
+
+    async def _close(self, place: _Place) -> None:
+        async with place.gate:
+            await self._close_ingestor(place)
+
+    async def _close_ingestor(self, place: _Place) -> None:
+        ingestor, place.ingestor = place.ingestor, None
+        if ingestor is not None:
+            await ingestor.close(drop=self._ephemeral(place) and place.users == 0)
+            log.info("workspace closed", extra={"workspace": place.name})
+
+
+def _busy(name: str) -> RetryError:
+    delay = 0.5 + full_jitter(1, base_seconds=1.5, cap_seconds=1.5)
+    return RetryError(f"workspace {name!r} is held by another host", counts=False, delay_seconds=delay)

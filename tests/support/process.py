@@ -1,0 +1,110 @@
+"""A process as it is deployed: the program on settings and credentials, its readiness and processor time observed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from tests.support.program import PROGRAM
+
+START_SECONDS = 40.0
+STOP_SECONDS = 80.0
+SCHED_NS = 1e9
+
+
+class Process:
+    """A running process of ours."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    @property
+    def log(self) -> str:
+        """What it wrote to standard error so far."""
+        return self._log.read_text(errors="replace")
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time of all its threads so far, to the nanosecond."""
+        tasks = Path(f"/proc/{self._process.pid}/task").glob("*/schedstat")
+        return sum(int(task.read_text().split()[0]) for task in tasks) / SCHED_NS
+
+    def check(self) -> None:
+        """Raise when it has ended."""
+        if self._process.returncode is not None:
+            raise RuntimeError(f"the process ended with {self._process.returncode}:\n{self.log[-2000:]}")
+
+    async def stop(self) -> int:
+        """Tell it to stop, as systemd would; return its exit code."""
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGTERM)
+        return await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
+
+
+@asynccontextmanager
+async def program(directory: Path, *words: str) -> AsyncIterator[Process]:
+    """Run `orchestrator …` until the block ends; gives it once it is ready."""
+    path, log = directory / f"notify-{words[0]}", directory / f"{words[0]}.log"
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified, log.open("wb") as written:
+        notified.bind(str(path))
+        notified.setblocking(False)
+        environment = {**os.environ, "NOTIFY_SOCKET": str(path)}
+        started = await asyncio.create_subprocess_exec(PROGRAM, *words, env=environment, stderr=written)
+        process = Process(started, log)
+        try:
+            await asyncio.wait_for(_ready(notified, process, started), START_SECONDS)
+            yield process
+        finally:
+            await process.stop()
+
+
+async def _ready(notified: socket.socket, process: Process, started: asyncio.subprocess.Process) -> None:
+    loop = asyncio.get_running_loop()
+    ended = asyncio.create_task(started.wait())
+    told = asyncio.create_task(loop.sock_recv(notified, 4096))
+    try:
+        while True:
+            await asyncio.wait((told, ended), return_when=asyncio.FIRST_COMPLETED)
+            if not told.done():
+                process.check()
+            if b"READY=1" in told.result():
+                return
+            told = asyncio.create_task(loop.sock_recv(notified, 4096))
+    finally:
+        ended.cancel()
+        told.cancel()
+
+
+def write_settings(directory: Path, *, redis_url: str, dsn: str, lightrag_dsn: str = "", **pool: Any) -> list[str]:
+    """Write settings and credentials as a deployment does; return the options that name them.
+
+    The API listens on any free port; its only key is `key`, of all tenants.
+    """
+    settings, credentials = directory / "settings", directory / "credentials"
+    for part in ("workers", "services", "api"):
+        (settings / part).mkdir(parents=True, exist_ok=True)
+    credentials.mkdir(mode=0o700, exist_ok=True)
+    write_module(settings / "workers/worker_pool.py", "WorkerPoolSettings", **{"host": "h", **pool})
+    write_module(settings / "services/job_tracker.py", "JobTrackerSettings")
+    write_module(settings / "api/jobs.py", "ApiSettings", port=0)
+    api_keys = f"operator * {sha256(b'key').hexdigest()}"
+    values = {"api-keys": api_keys, "redis-url": redis_url, "postgres-dsn": dsn, "lightrag-dsn": lightrag_dsn}
+    for name, value in values.items():
+        (credentials / name).write_text(value)
+    return ["--settings", str(settings), "--credentials", str(credentials)]
+
+
+def write_module(path: Path, kind: str, **values: Any) -> None:
+    """Write one rendered settings module."""
+    literals = "".join(f"    {key}={value!r},\n" for key, value in values.items())
+    path.write_text(
+        f'"""Written by a test."""\n\nfrom orchestrator.settings import {kind}\n\nsettings = {kind}(\n{literals})\n'
+    )
