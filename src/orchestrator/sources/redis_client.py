@@ -9,10 +9,18 @@ from importlib.resources import files
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, ConnectionError, MaxConnectionsError, ReadOnlyError, TimeoutError
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,
+    MaxConnectionsError,
+    NoPermissionError,
+    ReadOnlyError,
+    TimeoutError,
+)
 
 from orchestrator.errors import DependencyError
 
+# AuthenticationError is a ConnectionError: a wrong password is waited for like an absent server, and said as such.
 UNREACHABLE = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, MaxConnectionsError, OSError)
 SOCKET_SLACK_SECONDS = 10.0
 
@@ -46,3 +54,5 @@ def reachable(what: str) -> Iterator[None]:
         kind = type(error).__name__
         advice = "check `systemctl status redis-server`"
         raise DependencyError(f"Redis does not answer ({kind} while trying to {what}); {advice}") from error
+    except NoPermissionError as error:
+        raise DependencyError(f"Redis lets its user not {what}: {error}; check the role's ACL file") from error

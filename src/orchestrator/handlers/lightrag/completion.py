@@ -21,15 +21,15 @@ log = logging.getLogger("orchestrator.lightrag")
 POLL_SECONDS = 0.1  # one statement for all that are waited for; the end of a run is told at once
 FAILURES = 5
 OUTAGE_SECONDS = 10.0
+NO_MODEL = "model endpoint does not answer"
+"""Stands in the reason of a document that failed because nobody answered: its text was not to blame."""
 
 
 class Completion:
     """The waiting side of one workspace."""
 
-    def __init__(self, engine: Engine, unreachable: str) -> None:
-        """Take what marks the reason of a document that failed because a model did not answer."""
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._unreachable = unreachable
         self._waiting: dict[str, set[asyncio.Future[Result]]] = {}  # by document
         self._decided: dict[str, str] = {}  # document -> the document whose status decides
         self._look = asyncio.Event()
@@ -131,6 +131,6 @@ class Completion:
             return None
         whose = "" if by == doc_id else f"document {by} with the same text failed: "
         reason = f"{whose}{status.reason or 'LightRAG gives no reason'}"
-        if self._unreachable in status.reason:  # nothing was tried, so no attempt is burned
+        if NO_MODEL in status.reason:  # nothing was tried, so no attempt is burned
             return RetryError(reason, counts=False, delay_seconds=OUTAGE_SECONDS)
         return RetryError(reason)

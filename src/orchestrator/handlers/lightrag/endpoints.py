@@ -1,13 +1,13 @@
 """The model endpoints, as functions LightRAG can call. One client each for a process.
 
-LightRAG's own bindings make a client (and a TLS context) for every call, wait at least four seconds before they try again,
-and load a tokenizer from the network; hence these.
+LightRAG's own bindings make a client (and a TLS context) for every call, wait at least four seconds before they try
+again, and load a tokenizer from the network; hence these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import httpx
 import numpy as np
@@ -16,13 +16,25 @@ import ollama
 import openai
 
 from orchestrator.errors import DependencyError
+from orchestrator.handlers.lightrag.completion import NO_MODEL
 from orchestrator.settings import LightRAGSettings
 
 Messages = list[dict[str, str]]
 TRIES_AGAIN = 2  # on 408, 409, 429, 5xx; the wait follows Retry-After
 OLLAMA_CONTEXT = 32_768  # tokens; Ollama's own default cuts the prompt of an extraction without a word
-UNREACHABLE = "model endpoint does not answer"
-"""Marks the reason of a document that failed because nobody answered: its text was not to blame."""
+
+
+class _Client(Protocol):
+    """One server in one protocol."""
+
+    async def chat(self, model: str, messages: Messages, *, json: bool) -> str:
+        """Return the answer's text, empty when there is none."""
+
+    async def embed(self, model: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """Return the vectors in the order of the texts."""
+
+    async def close(self) -> None:
+        """Close connections."""
 
 
 class _OpenAI:
@@ -63,10 +75,10 @@ class _Ollama:
         return list(answer.embeddings)
 
     async def close(self) -> None:
-        await self._client.close()
+        await self._client.close()  # type: ignore[no-untyped-call]
 
 
-_BINDINGS = {"openai": _OpenAI, "ollama": _Ollama}
+_BINDINGS: dict[str, Callable[[str, str | None, float], _Client]] = {"openai": _OpenAI, "ollama": _Ollama}
 
 
 class Endpoints:
@@ -78,6 +90,10 @@ class Endpoints:
         self._llm = _BINDINGS[settings.llm_binding](settings.llm_base_url, llm_key, seconds)
         self._embedding = _BINDINGS[settings.embedding_binding](settings.embedding_base_url, embedding_key, seconds)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Endpoints:
+        """Return itself: LightRAG copies its arguments deeply, and a client cannot be copied."""
+        return self
+
     async def complete(
         self,
         prompt: str,
@@ -87,7 +103,7 @@ class Endpoints:
     ) -> str:
         """Return the model's answer. LightRAG passes options of many bindings; JSON or not is the one that matters.
 
-        Raises what the client raises, and DependencyError with UNREACHABLE in it when nobody answers.
+        Raises what the client raises, and DependencyError with NO_MODEL in it when nobody answers.
         """
         system: Messages = [{"role": "system", "content": system_prompt}] if system_prompt else []
         messages = [*system, *(dict(m) for m in history_messages or ()), {"role": "user", "content": prompt}]
@@ -117,4 +133,4 @@ class Endpoints:
 def _failure(error: Exception, url: str) -> Exception:
     if isinstance(error, openai.APITimeoutError):  # somebody is there, and this text may be why it is slow
         return TimeoutError(f"the model at {url} did not answer in time")
-    return DependencyError(f"{UNREACHABLE}: {url}")
+    return DependencyError(f"{NO_MODEL}: {url}")

@@ -1,7 +1,7 @@
 """All we know of LightRAG's interface: an engine is one LightRAG instance for one workspace.
 
-Importing this imports LightRAG, so the process environment must have been set before (environment.py). Two names used here
-are private to LightRAG or undocumented; both are needed to run one FAILED document again, and are why the version is pinned.
+Importing this imports LightRAG, so the process environment must have been set before (environment.py). `reset` uses
+private and undocumented names: LightRAG has no other way to run one FAILED document again. Hence the pinned version.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from lightrag import LightRAG, QueryParam
 from lightrag.exceptions import PipelineBackpressureError, PipelineReservationConflictError
+from lightrag.kg.pipeline_ingress import PipelineIngressMessage
 from lightrag.kg.shared_storage import get_pipeline_ingress
 from lightrag.utils import EmbeddingFunc, Tokenizer, sanitize_text_for_encoding
 from lightrag.utils_pipeline import compute_text_content_hash
 
 from orchestrator import keys
-from orchestrator.errors import DependencyError
+from orchestrator.errors import DependencyError, RetryError
 from orchestrator.handlers.lightrag.endpoints import Endpoints
 from orchestrator.handlers.lightrag.identity import Document
 from orchestrator.handlers.lightrag.lock import UNREACHABLE, connect, unreachable
@@ -34,10 +35,11 @@ if TYPE_CHECKING:
 
 for _noisy in ("lightrag", "httpx", "openai"):
     logging.getLogger(_noisy).setLevel(logging.WARNING)  # at INFO they write texts and a line for every request
+logging.getLogger("lightrag").handlers.clear()  # it would write beside our own log, in a form of its own
+logging.getLogger("lightrag").propagate = True
 
-BUSY = (PipelineBackpressureError, PipelineReservationConflictError)
-"""LightRAG takes no documents at the moment; later it will."""
-
+BUSY_SECONDS = 2.0
+BATCH_ROUNDS = 8  # a document that failed in a batch of the pipeline is tried again only in the next: keep them short
 _FILE_STORAGES = ("Json", "Nano", "NetworkX", "Faiss")
 _STORAGES = (
     "full_docs", "text_chunks", "full_entities", "full_relations", "entity_chunks", "relation_chunks", "entities_vdb",
@@ -100,7 +102,7 @@ class Engines:
             await connection.execute("SELECT pg_advisory_lock($1)", keys.lock_id("lightrag schema"))
             yield
         finally:
-            connection.terminate()
+            await connection.close(timeout=5)
 
     def _arguments(self, workspace: str, *, read_only: bool) -> dict[str, Any]:
         s = self._settings
@@ -128,6 +130,7 @@ class Engines:
             "embedding_batch_num": s.embedding_batch,
             "embedding_func_max_async": s.max_parallel_insert,
             "max_parallel_insert": s.max_parallel_insert,
+            "pipeline_scheduling_page_size": BATCH_ROUNDS * s.max_parallel_insert,
             "chunk_token_size": s.chunk_token_size,
             "chunk_overlap_token_size": min(100, s.chunk_token_size // 4),
             "entity_extract_max_gleaning": s.max_gleaning,
@@ -162,10 +165,13 @@ class Engine:
         return str(doc_id), str(getattr(row["status"], "value", row["status"]))
 
     async def enqueue(self, documents: Sequence[Document]) -> None:
-        """Store new documents as PENDING. Raises one of BUSY when LightRAG takes none."""
-        await self._rag.apipeline_enqueue_documents(
-            [d.text for d in documents], ids=[d.id for d in documents], file_paths=[d.source for d in documents]
-        )
+        """Store new documents as PENDING. Raises RetryError when LightRAG takes none at the moment."""
+        texts, ids, sources = zip(*((d.text, d.id, d.source) for d in documents), strict=True)
+        try:
+            await self._rag.apipeline_enqueue_documents(list(texts), ids=list(ids), file_paths=list(sources))
+        except (PipelineBackpressureError, PipelineReservationConflictError) as error:
+            reason = f"LightRAG takes no documents now: {error}"
+            raise RetryError(reason, counts=False, delay_seconds=BUSY_SECONDS) from error
 
     async def reset(self, ids: Sequence[str]) -> set[str]:
         """Make FAILED documents PENDING again: LightRAG never does so itself. Return those whose text was gone.
@@ -180,12 +186,15 @@ class Engine:
             await self._rag.doc_status.delete(list(gone))
         if again:
             await self._rag.doc_status.upsert(again)
-            # a pipeline already running looks for new rows only where it is told to
-            (await get_pipeline_ingress(self._rag.workspace)).request_auto_rescan()
+            # A running pipeline looks for rows only where it is told to: at once, or, for a document that failed in the
+            # batch under way, when that batch is over
+            ingress = await get_pipeline_ingress(self._rag.workspace)
+            ingress.put_documents([PipelineIngressMessage(kind="document", doc_id=i) for i in again])
+            ingress.request_auto_rescan()
         return gone
 
     async def process(self) -> None:
-        """Run the pipeline until nothing is left to do. Cancel it to stop: what was begun is resumed by the next run."""
+        """Run the pipeline until nothing is left to do. Cancel it to stop: the next run resumes what was begun."""
         await self._rag.apipeline_process_enqueue_documents()
 
     async def counts(self, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
@@ -196,7 +205,7 @@ class Engine:
         return {i: (_count(e), _count(r)) for i, e, r in zip(wanted, entities, relations, strict=True)}
 
     async def ask(self, question: str, mode: str) -> Mapping[str, Any]:
-        """Return LightRAG's answer with the data it rests on. Raises DependencyError when there is none for a failure."""
+        """Return LightRAG's answer with the data it rests on. Raises DependencyError when something failed."""
         found: Mapping[str, Any] = await self._rag.aquery_llm(question, QueryParam(mode=mode, enable_rerank=False))
         if (found.get("llm_response") or {}).get("content") is None:
             raise DependencyError(f"the query failed: {found.get('message') or 'no answer'}")
@@ -212,8 +221,14 @@ class Engine:
                 )
 
     async def close(self) -> None:
-        """End the engine's background tasks and give its connections back. It cannot be used again."""
+        """End the engine's background tasks and give its connections back. It cannot be used again.
+
+        What is still in its buffers belongs to documents that are not PROCESSED and will be begun again; writing it would
+        need the embedding model, which may be why we stop.
+        """
         await asyncio.gather(*(stop(graceful=False) for stop in self._stops()), return_exceptions=True)
+        for name in _STORAGES:
+            await getattr(self._rag, name).drop_pending_index_ops()
         await self._rag.finalize_storages()
 
     def _stops(self) -> Iterator[Any]:

@@ -39,7 +39,7 @@ class LightRAGHandler:
         environment.apply(self._environment)
         module = await asyncio.to_thread(import_module, ENGINE)
         self._engines = module.Engines(self._settings, self._dsn, **self._keys)
-        self._workspaces = Workspaces(self._engines, self._dsn, self._settings, module)
+        self._workspaces = Workspaces(self._engines, self._dsn, self._settings)
         self._module = module
 
     async def __call__(self, delivery: Delivery, context: Context) -> Result:
@@ -55,7 +55,6 @@ class LightRAGHandler:
         if not delivery.job_id or not delivery.chunk_id:
             raise RejectError("the chunk has no job_id or no chunk_id")
         workspace = workspace_name(delivery.workspace)
-        # as Python may hold it but UTF-8 may not: LightRAG cannot hash it
         text = self._module.clean(delivery.content)
         if not text:
             return Result()

@@ -28,23 +28,13 @@ LATER_SECONDS = 2.0
 class Ingestor:
     """Holds the workspace's lock and its engine, and is useless once either is gone."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        lock: WorkspaceLock,
-        settings: LightRAGSettings,
-        *,
-        busy: tuple[type[Exception], ...],
-        unreachable: str,
-    ) -> None:
-        """Take what the engine raises when it takes nothing now, and what marks a failure of the model endpoint."""
+    def __init__(self, engine: Engine, lock: WorkspaceLock, settings: LightRAGSettings) -> None:
         self._engine = engine
         self._lock = lock
         self._settings = settings
-        self._busy = busy
         self._inbox: asyncio.Queue[Document] = asyncio.Queue()
         self._admission = Admission(engine)
-        self._completion = Completion(engine, unreachable)
+        self._completion = Completion(engine)
         self._pump = Pump(engine, self._completion)
         self._tasks: list[asyncio.Task[None]] = []
         self._ended = ""
@@ -127,26 +117,34 @@ class Ingestor:
             await self._admit([d for d in batch if self._completion.expected(d.id)])
 
     async def _admit(self, batch: Sequence[Document]) -> None:
-        """Admit a batch; one that fails is admitted one by one, so that a bad document fails alone."""
+        """Admit a batch, and tell those whose documents could not be admitted."""
         if not batch:
             return
         try:
             decided = await self._admission.admit(batch)
         except Exception as error:
-            now = not isinstance(error, (*self._busy, *UNREACHABLE))
-            if now and len(batch) > 1:
-                for document in batch:
-                    await self._admit([document])
-                return
-            delay = None if now else LATER_SECONDS
-            reason = f"cannot be handed to LightRAG: {type(error).__name__}: {error}"
-            for document in batch:
-                self._completion.fail(document.id, RetryError(reason, counts=now, delay_seconds=delay))
+            await self._not_admitted(batch, error)
             return
         for document in batch:
             if document.id in decided:
                 self._completion.watch(document.id, decided[document.id])
             else:
-                reason = "the text of the document it repeats is gone from LightRAG; it is stored anew"
+                reason = "LightRAG had lost the text of its document; it is stored anew"
                 self._completion.fail(document.id, RetryError(reason, counts=False, delay_seconds=0.5))
         self._pump.wake()
+
+    async def _not_admitted(self, batch: Sequence[Document], error: Exception) -> None:
+        """Tell the batch; when it may be one document's fault, admit one by one, so that it fails alone."""
+        reason = f"cannot be handed to LightRAG: {type(error).__name__}: {error}"
+        if isinstance(error, RetryError):
+            answer = error
+        elif isinstance(error, UNREACHABLE):
+            answer = RetryError(reason, counts=False, delay_seconds=LATER_SECONDS)
+        elif len(batch) > 1:
+            for document in batch:
+                await self._admit([document])
+            return
+        else:
+            answer = RetryError(reason)
+        for document in batch:
+            self._completion.fail(document.id, answer)

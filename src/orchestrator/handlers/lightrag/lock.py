@@ -1,7 +1,7 @@
 """One writer of a workspace in the whole cluster: LightRAG's own locks end at the process.
 
-The lock is a session-level advisory lock on a connection of its own, so that it dies with its holder. A connection pooler
-in transaction mode must not stand between: it would hold the lock, not we.
+The lock is a session-level advisory lock on a connection of its own, so that it dies with its holder. A connection
+pooler in transaction mode must not stand between: it would hold the lock, not we.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The one task of a workspace that runs LightRAG's pipeline.
 
-There must be no second: LightRAG lets a second call return at once while the first does its work for it, and two processes
-undo each other's. It is stopped by cancellation. LightRAG's own `cancellation_requested` would mark every queued document
-FAILED, also those never begun; what a cancelled run had begun is resumed by the next.
+There must be no second: LightRAG lets a second call return at once while the first does its work for it, and two
+processes undo each other's. It is stopped by cancellation. LightRAG's own `cancellation_requested` would mark every
+queued document FAILED, also those never begun; what a cancelled run had begun is resumed by the next.
 """
 
 from __future__ import annotations
@@ -44,20 +44,21 @@ class Pump:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            reason = await self._once()
-            if self._wake.is_set() or not self._completion.waiting:
+            error = await self._once()
+            if error is None and (self._wake.is_set() or not self._completion.waiting):
                 futile = 0
                 continue
             futile += 1
             if futile > FUTILE_RUNS:
                 futile = 0
+                reason = error or "documents did not end"
                 self._completion.fail_all(RetryError(f"the pipeline ran {FUTILE_RUNS} times in vain: {reason}"))
                 continue
             await asyncio.sleep(full_jitter(futile, base_seconds=BASE_SECONDS, cap_seconds=CAP_SECONDS))
             self.wake()
 
-    async def _once(self) -> str:
-        """Run the pipeline once; return why that may have been in vain."""
+    async def _once(self) -> str | None:
+        """Run the pipeline once; return why it failed."""
         self.running = True
         try:
             await self._engine.process()
@@ -67,4 +68,4 @@ class Pump:
             return f"{type(error).__name__}: {error}"
         finally:
             self.running = False
-        return "documents did not end"
+        return None

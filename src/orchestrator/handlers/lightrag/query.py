@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import RejectError
 from orchestrator.handlers.lightrag import environment
 from orchestrator.handlers.lightrag.handler import ENGINE
 from orchestrator.handlers.lightrag.identity import source_uri, workspace_name

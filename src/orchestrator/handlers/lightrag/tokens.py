@@ -1,7 +1,7 @@
 """Count tokens without a vocabulary file.
 
 LightRAG's own tokenizer downloads its vocabulary at the first use, which an orchestrator host cannot. Tokens here only
-measure: how long a chunk is, how much context fits. What they must be is stable, reversible and about as many as a model's.
+measure: how long a chunk is, how much context fits. They must be stable, reversible and about as many as a model's.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from orchestrator.backoff import full_jitter
@@ -41,12 +40,10 @@ class _Place:
 class Workspaces:
     """One ingestor a workspace. Ephemeral workspaces are empty when opened, and dropped when nobody is in them."""
 
-    def __init__(self, engines: Engines, dsn: str, settings: LightRAGSettings, module: ModuleType) -> None:
-        """Take the engine module as an object: it is imported late."""
+    def __init__(self, engines: Engines, dsn: str, settings: LightRAGSettings) -> None:
         self._engines = engines
         self._dsn = dsn
         self._settings = settings
-        self._module = module
         self._places: dict[str, _Place] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -102,8 +99,7 @@ class Workspaces:
         except BaseException:
             await lock.release()
             raise
-        known = {"busy": self._module.BUSY, "unreachable": self._module.UNREACHABLE_MODEL}
-        ingestor = Ingestor(engine, lock, self._settings, **known)
+        ingestor = Ingestor(engine, lock, self._settings)
         ingestor.start()
         log.info("workspace opened", extra={"workspace": place.name})
         return ingestor

@@ -1,0 +1,179 @@
+"""One writer a workspace: the lock, its loss, shutdown and takeover; tenants apart; ephemeral workspaces gone."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from orchestrator.deliveries import Result
+from orchestrator.errors import CredentialError, DependencyError, RetryError
+from orchestrator.handlers.lightrag.handler import LightRAGHandler
+from tests.integration.lightrag.bench import Bench
+from tests.support.wait import wait_until
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+TEXT = "Helios Labs acquired Titan Corp. Titan Corp employs Anna Keller."
+
+
+async def test_a_second_handler_is_refused_the_workspace(bench: Bench) -> None:
+    """Two processes on one workspace corrupt each other; the second burns no attempt and comes again later."""
+    first, second = await bench.handler(), await bench.handler()
+    await bench.run(first, "c1", TEXT)
+    for _ in range(2):
+        with pytest.raises(RetryError, match="another host") as raised:
+            await bench.run(second, "c2", "Other Text is here.")
+        assert not raised.value.counts and raised.value.delay_seconds
+    assert (await bench.run(second, "c2", TEXT, workspace=f"{bench.workspace}-b")).duplicate_of is None
+    await first.close()
+
+    async def taken_over() -> Result | None:
+        try:
+            return await bench.run(second, "c2", "Other Text is here.")
+        except RetryError:
+            return None
+
+    assert (await wait_until(taken_over)).entities == 1
+
+
+async def test_a_lost_lock_stops_the_pump(bench: Bench) -> None:
+    """Another may have it by now. Those who wait burn no attempt; the work is found again when the lock is."""
+    handler = await bench.handler()
+    bench.model.delay = 5
+    waiting = asyncio.create_task(bench.run(handler, "c1", TEXT))
+    await wait_until(bench.extracted)
+    killed = await bench.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1",
+        f"orchestrator lightrag lock {bench.workspace}",
+    )
+    assert len(killed) == 1
+    with pytest.raises(RetryError, match="lock was lost") as raised:
+        await waiting
+    assert not raised.value.counts and await bench.state("c1") == "processing"
+    bench.model.delay = 0
+    assert await bench.run(handler, "c1", TEXT) == Result(entities=3, relations=2)
+
+
+async def test_what_a_closed_handler_left_is_finished_by_the_next(bench: Bench) -> None:
+    """Closing cancels the pump, and no document ends FAILED for it: 'cancellation_requested' would fail them all."""
+    first = await bench.handler(max_parallel_insert=4)
+    bench.model.delay = 0.1
+    texts = {f"c{i}": f"Shared Hub supplies Unit{i} Works." for i in range(16)}
+    running = asyncio.create_task(bench.run_all(first, texts))
+
+    async def some_are_done() -> bool:
+        return "processed" in (await bench.states()).values()
+
+    await wait_until(some_are_done)
+    await first.close()
+    ends = await running
+    left = {i: e for i, e in ends.items() if isinstance(e, RetryError)}
+    assert left and all(not e.counts for e in left.values())
+    states = (await bench.states()).values()
+    assert "failed" not in states and set(states) > {"processed"}
+    second = await bench.handler(max_parallel_insert=4)
+    assert all(isinstance(e, Result) and e.entities == 2 for e in (await bench.run_all(second, texts)).values())
+    assert list((await bench.states()).values()) == ["processed"] * 16
+    nodes = await bench.sql("SELECT count(*) AS n FROM lightrag_graph_nodes WHERE workspace = $1", bench.workspace)
+    assert nodes[0]["n"] == 17
+
+
+async def test_a_cancelled_delivery_leaves_its_document_to_the_pipeline(bench: Bench) -> None:
+    """As after a timeout: the next delivery finds it."""
+    handler = await bench.handler()
+    bench.model.delay = 0.3
+    waiting = asyncio.create_task(bench.run(handler, "c1", TEXT))
+    await wait_until(bench.extracted)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await bench.run(handler, "c1", TEXT) == Result(entities=3, relations=2)
+    assert len(bench.model.texts) == 1
+
+
+async def test_what_a_dead_predecessor_left_needs_no_delivery(bench: Bench) -> None:
+    """The pump begins with it."""
+    first = await bench.handler()
+    bench.model.delay = 5
+    waiting = asyncio.create_task(bench.run(first, "c1", TEXT))
+    await wait_until(bench.extracted)
+    await first.close()
+    with pytest.raises(RetryError):
+        await waiting
+    bench.model.delay = 0
+    await bench.run(await bench.handler(), "c2", "Other Text is here.")
+
+    async def both() -> bool:
+        return list((await bench.states()).values()) == ["processed"] * 2
+
+    await wait_until(both)
+
+
+async def test_tenants_stay_apart_whatever_the_environment_says(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With POSTGRES_WORKSPACE set LightRAG ignored every instance's workspace: tenant B saw A's documents."""
+    monkeypatch.setenv("POSTGRES_WORKSPACE", "leak")
+    monkeypatch.setenv("WORKSPACE", "leak")
+    handler = await bench.handler()
+    for tenant in ("a", "b"):
+        result = await bench.run(handler, "c1", TEXT, workspace=f"{bench.workspace}-{tenant}")
+        assert result == Result(entities=3, relations=2)
+    rows = await bench.sql(
+        "SELECT workspace FROM lightrag_doc_status WHERE workspace LIKE $1 OR workspace = 'leak'", f"{bench.workspace}%"
+    )
+    assert sorted(row["workspace"] for row in rows) == [f"{bench.workspace}-a", f"{bench.workspace}-b"]
+
+
+async def test_an_ephemeral_workspace_leaves_nothing(bench: Bench) -> None:
+    """It is dropped when nobody waits in it, and empty again for the next: a canary is new each time."""
+    handler = await bench.handler(ephemeral_workspaces=(bench.workspace,))
+    for _ in range(2):
+        ends = await bench.run_all(handler, {"c1": TEXT, "c2": "Helios Labs monitors Unit2 Works."})
+        assert all(isinstance(e, Result) and not e.duplicate_of for e in ends.values()), ends
+
+        async def nothing() -> bool:
+            return not await bench.rows()
+
+        await wait_until(nothing)
+
+
+async def test_an_idle_workspace_gives_its_lock_back(bench: Bench) -> None:
+    """Another host may serve it then."""
+    first, second = await bench.handler(idle_engine_seconds=0.1), await bench.handler()
+    await bench.run(first, "c1", TEXT)
+
+    async def free() -> bool:
+        try:
+            return bool((await bench.run(second, "c1", TEXT)).entities)
+        except RetryError:
+            return False
+
+    assert await wait_until(free)
+
+
+async def test_a_database_that_is_away_burns_no_attempt(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At start the worker waits for it; later the chunk comes again."""
+    nowhere = LightRAGHandler(bench.settings, "postgresql://u:secret@127.0.0.1:9/lightrag")
+    with pytest.raises(DependencyError) as away:
+        await nowhere.open()
+    assert "secret" not in str(away.value)
+    handler = await bench.handler()
+    await bench.sql(f"ALTER DATABASE {bench.dsn.rpartition('/')[2]} ALLOW_CONNECTIONS false")
+    try:
+        with pytest.raises((RetryError, asyncpg.PostgresError)) as raised:
+            await bench.run(handler, "c1", TEXT)
+    finally:
+        connection = await asyncpg.connect(f"{bench.dsn.rpartition('/')[0]}/postgres")
+        await connection.execute(f"ALTER DATABASE {bench.dsn.rpartition('/')[2]} ALLOW_CONNECTIONS true")
+        await connection.close()
+    assert isinstance(raised.value, RetryError) and not raised.value.counts
+
+
+async def test_a_handler_that_is_not_open_burns_no_attempt(bench: Bench) -> None:
+    """Nor one that was closed; a DSN of no use is said at once."""
+    handler = LightRAGHandler(bench.settings, bench.dsn)
+    with pytest.raises(RetryError, match="not open"):
+        await bench.run(handler, "c1", TEXT)
+    with pytest.raises(CredentialError, match="several hosts"):
+        LightRAGHandler(bench.settings, "postgresql://u:p@a,b/lightrag")
