@@ -96,7 +96,7 @@ def model_server() -> Iterator[ModelServer]:
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
-        def do_POST(self) -> None:  # noqa: N802 - the name is the interface
+        def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             try:
                 self._send(200, _answer(model, self.path, body))
@@ -112,7 +112,7 @@ def model_server() -> Iterator[ModelServer]:
             self.end_headers()
             self.wfile.write(raw)
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the interface
+        def log_message(self, format: str, *args: Any) -> None:
             """Say nothing."""
 
     class Threads(ThreadingHTTPServer):

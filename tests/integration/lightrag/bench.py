@@ -24,13 +24,14 @@ class Bench:
     def __init__(self, settings: LightRAGSettings, dsn: str, model: ModelServer) -> None:
         self.settings = settings
         self.dsn = dsn
+        self.way = dsn  # how the handlers get to it
         self.model = model
         self.workspace = f"w{uuid4().hex[:12]}"
         self._handlers: list[LightRAGHandler] = []
 
     async def handler(self, **changes: Any) -> LightRAGHandler:
         """Return an open handler."""
-        made = LightRAGHandler(replace(self.settings, **changes), self.dsn)
+        made = LightRAGHandler(replace(self.settings, **changes), self.way)
         await made.open()
         self._handlers.append(made)
         return made

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from orchestrator.deliveries import Result
-from orchestrator.errors import RejectError, RetryError
+from orchestrator.errors import CredentialError, RejectError, RetryError
+from orchestrator.handlers.base import Context, HandlerSetup
+from orchestrator.handlers.lightrag import create
 from orchestrator.handlers.lightrag.identity import document_id
+from orchestrator.settings.credentials import Credentials
 from tests.integration.lightrag.bench import Bench
+from tests.support.model_server import DIMENSIONS
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -222,6 +227,27 @@ async def test_a_model_that_is_away_burns_no_attempt(bench: Bench) -> None:
     with pytest.raises(RetryError, match="does not answer") as raised:
         await bench.run(handler, "c1", TEXT)
     assert not raised.value.counts and raised.value.delay_seconds
+
+
+async def test_the_handler_is_made_from_settings_and_credentials(bench: Bench, tmp_path: Path) -> None:
+    """As the worker makes it. Without the DSN it is not made at all."""
+    module = tmp_path / "workers" / "lightrag_processor.py"
+    module.parent.mkdir()
+    url = bench.model.url
+    values = (
+        f"llm_base_url={url!r}, embedding_base_url={url!r}, embedding_model='hash', embedding_dimensions={DIMENSIONS}"
+    )
+    module.write_text(f"from orchestrator.settings import LightRAGSettings\nsettings = LightRAGSettings({values})\n")
+    setup = HandlerSetup("lightrag", {}, tmp_path, Credentials(tmp_path))
+    with pytest.raises(CredentialError, match="lightrag-dsn"):
+        create(setup)
+    (tmp_path / "lightrag-dsn").write_text(bench.dsn)
+    handler = create(setup)
+    await handler.open()
+    steps: list[str] = []
+    assert (await handler(bench.delivery("c1", TEXT), Context(step=steps.append))).entities == 3
+    assert steps == [f"opening workspace {bench.workspace}", "in LightRAG's pipeline"]
+    await handler.close()
 
 
 async def test_ollamas_own_protocol(bench: Bench) -> None:

@@ -32,7 +32,7 @@ async def test_an_answer_names_its_sources(bench: Bench, engine: QueryEngine, mo
     uri = "https://example.org/a b/report.pdf?x=1&y=%2F#ü"
     await bench.run(handler, "c1", "Helios Labs acquired Titan Corp.", source_uri=uri)
     before = await bench.rows()
-    found = await engine.query("Who acquired Titan Corp?", mode=mode, workspace=bench.workspace)
+    found = await engine.query("Why did Helios Labs acquire Titan Corp?", mode=mode, workspace=bench.workspace)
     assert found.sources == [uri] and found.answer == "According to the sources, so it is."
     assert found.passages[0].excerpt == "Helios Labs acquired Titan Corp."
     assert await bench.rows() == before

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-import asyncpg
 import pytest
 
 from orchestrator.deliveries import Result
-from orchestrator.errors import CredentialError, DependencyError, RetryError
+from orchestrator.errors import CredentialError, RetryError
 from orchestrator.handlers.lightrag.handler import LightRAGHandler
 from tests.integration.lightrag.bench import Bench
 from tests.support.wait import wait_until
@@ -150,24 +149,6 @@ async def test_an_idle_workspace_gives_its_lock_back(bench: Bench) -> None:
             return False
 
     assert await wait_until(free)
-
-
-async def test_a_database_that_is_away_burns_no_attempt(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At start the worker waits for it; later the chunk comes again."""
-    nowhere = LightRAGHandler(bench.settings, "postgresql://u:secret@127.0.0.1:9/lightrag")
-    with pytest.raises(DependencyError) as away:
-        await nowhere.open()
-    assert "secret" not in str(away.value)
-    handler = await bench.handler()
-    await bench.sql(f"ALTER DATABASE {bench.dsn.rpartition('/')[2]} ALLOW_CONNECTIONS false")
-    try:
-        with pytest.raises((RetryError, asyncpg.PostgresError)) as raised:
-            await bench.run(handler, "c1", TEXT)
-    finally:
-        connection = await asyncpg.connect(f"{bench.dsn.rpartition('/')[0]}/postgres")
-        await connection.execute(f"ALTER DATABASE {bench.dsn.rpartition('/')[2]} ALLOW_CONNECTIONS true")
-        await connection.close()
-    assert isinstance(raised.value, RetryError) and not raised.value.counts
 
 
 async def test_a_handler_that_is_not_open_burns_no_attempt(bench: Bench) -> None:

@@ -33,11 +33,14 @@ from orchestrator.settings import LightRAGSettings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+log = logging.getLogger("orchestrator.lightrag")
+
 for _noisy in ("lightrag", "httpx", "openai"):
     logging.getLogger(_noisy).setLevel(logging.WARNING)  # at INFO they write texts and a line for every request
 logging.getLogger("lightrag").handlers.clear()  # it would write beside our own log, in a form of its own
 logging.getLogger("lightrag").propagate = True
 
+CLOSE_SECONDS = 8.0
 BUSY_SECONDS = 2.0
 BATCH_ROUNDS = 8  # a document that failed in a batch of the pipeline is tried again only in the next: keep them short
 _FILE_STORAGES = ("Json", "Nano", "NetworkX", "Faiss")
@@ -229,7 +232,11 @@ class Engine:
         await asyncio.gather(*(stop(graceful=False) for stop in self._stops()), return_exceptions=True)
         for name in _STORAGES:
             await getattr(self._rag, name).drop_pending_index_ops()
-        await self._rag.finalize_storages()
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):  # a dead connection would be waited for as long as TCP likes
+                await self._rag.finalize_storages()
+        except TimeoutError:
+            log.warning("connections to the LightRAG database were cut", extra={"workspace": self._rag.workspace})
 
     def _stops(self) -> Iterator[Any]:
         """Yield how to end the queues before the models; LightRAG leaves their workers running."""

@@ -54,7 +54,7 @@ def document_source(doc_id: str, source_uri: str, job_id: str, chunk_id: str) ->
 
 def source_uri(source: str) -> str:
     """Return the address in a file path that `document_source` made; any other file path as it is."""
-    return unquote(_MARK.sub("", source)) if _MARK.search(source) else source
+    return unquote(_MARK.sub("", source), errors="ignore") if _MARK.search(source) else source
 
 
 def workspace_name(name: str) -> str:

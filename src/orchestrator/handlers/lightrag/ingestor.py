@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # importing it imports LightRAG
 log = logging.getLogger("orchestrator.lightrag")
 
 LATER_SECONDS = 2.0
+HALT_SECONDS = 3.0
 
 
 class Ingestor:
@@ -75,7 +76,7 @@ class Ingestor:
     async def close(self, *, drop: bool = False) -> None:
         """Stop in the order that leaves everything resumable; with `drop` delete all that the workspace holds."""
         self._stop("the worker closes the workspace")
-        await end(self._tasks)
+        await _halt(self._tasks)
         try:
             if drop and not self._lock.lost.is_set():
                 await self._engine.drop()
@@ -98,7 +99,7 @@ class Ingestor:
         broken = [str(t.exception()) for t in done if t is not lost and not t.cancelled() and t.exception()]
         if broken:
             log.error("ingestor broken", extra={"error": "; ".join(broken)})
-        await end(working)
+        await _halt(working)
         self._stop(reason)
 
     def _stop(self, reason: str) -> None:
@@ -148,3 +149,12 @@ class Ingestor:
             answer = RetryError(reason)
         for document in batch:
             self._completion.fail(document.id, answer)
+
+
+async def _halt(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel the tasks once and give them time: a second cancellation would hit LightRAG while it puts its flags back."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=HALT_SECONDS)
+    await end(tasks)
