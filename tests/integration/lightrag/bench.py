@@ -79,7 +79,8 @@ class Bench:
     async def rows(self) -> dict[str, int]:
         """Return how many rows of the workspace each table of LightRAG holds, without the empty ones."""
         tables = await self.sql(
-            "SELECT table_name FROM information_schema.columns WHERE table_schema = 'public' AND column_name = 'workspace'"
+            "SELECT table_name FROM information_schema.columns"
+            " WHERE table_schema = 'public' AND column_name = 'workspace'"
         )
         names: Sequence[str] = [row["table_name"] for row in tables]
         counts = {

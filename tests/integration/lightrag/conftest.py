@@ -1,7 +1,7 @@
 """One database and one model server for all tests here; each test has workspaces of its own.
 
-LightRAG binds process-wide locks to the event loop it runs on first, as a worker process has but one: these tests share one
-loop, too.
+LightRAG binds process-wide locks to the event loop it runs on first, as a worker process has but one: these tests share
+one loop, too.
 """
 
 from __future__ import annotations

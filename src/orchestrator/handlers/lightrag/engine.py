@@ -226,8 +226,8 @@ class Engine:
     async def close(self) -> None:
         """End the engine's background tasks and give its connections back. It cannot be used again.
 
-        What is still in its buffers belongs to documents that are not PROCESSED and will be begun again; writing it would
-        need the embedding model, which may be why we stop.
+        What is still in its buffers belongs to documents that are not PROCESSED and will be begun again; writing it
+        would need the embedding model, which may be why we stop.
         """
         await asyncio.gather(*(stop(graceful=False) for stop in self._stops()), return_exceptions=True)
         for name in _STORAGES:

@@ -99,8 +99,8 @@ class Ingestor:
         broken = [str(t.exception()) for t in done if t is not lost and not t.cancelled() and t.exception()]
         if broken:
             log.error("ingestor broken", extra={"error": "; ".join(broken)})
-        await _halt(working)
         self._stop(reason)
+        await _halt(working)
 
     def _stop(self, reason: str) -> None:
         self._ended = self._ended or reason
@@ -152,7 +152,7 @@ class Ingestor:
 
 
 async def _halt(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel the tasks once and give them time: a second cancellation would hit LightRAG while it puts its flags back."""
+    """Cancel the tasks once and give them time: a second time would hit LightRAG while it puts its flags back."""
     for task in tasks:
         task.cancel()
     if tasks:
