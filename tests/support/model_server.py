@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from typing import Any
 
 DIMENSIONS = 64
@@ -82,7 +83,7 @@ class ModelServer:
         for sentence in re.split(r"(?<=[.!?])\s", text):
             names = list(dict.fromkeys(NAME.findall(sentence)))
             lines += [FIELD.join(("entity", name, "concept", f"{name} is mentioned.")) for name in names]
-            for a, b in zip(names, names[1:], strict=False):
+            for a, b in pairwise(names):
                 lines.append(FIELD.join(("relation", a, b, "association", f"{a} goes with {b}.")))
         return "\n".join([*lines, "<|COMPLETE|>"])
 

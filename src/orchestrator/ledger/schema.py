@@ -40,8 +40,8 @@ async def migrate(dsn: str, *, grant_to: tuple[str, ...] = (), read_to: tuple[st
     """Bring the schema up to date as its owner; return the names of the migrations that ran.
 
     `grant_to` names roles that may read and write rows, `read_to` such as may read them, and no more. Raises
-    DependencyError when PostgreSQL does not answer; asyncpg's error when a migration fails, with nothing of that migration
-    left behind.
+    DependencyError when PostgreSQL does not answer; asyncpg's error when a migration fails, with nothing of that
+    migration left behind.
     """
     connection = await _connect(dsn)
     try:

@@ -26,8 +26,8 @@ COMMON = frozenset(
         """
         The A An In On At It This That These Those He She They We You I But And Or Not If When While After Before For
         With As Its Their Our Your By From During To Of There Here What Which Who How Why Where So Then Thus Also
-        However Some Many Most All Any Each No Yes Please Note See Are Is Was Do Does Can Will Should Must May Since Because Although
-        Once Chapter Section Table Figure Example Use Using
+        However Some Many Most All Any Each No Yes Please Note See Are Is Was Do Does Can Will Should Must May
+        Since Because Although Once Chapter Section Table Figure Example Use Using
         """,
     )
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -182,7 +184,13 @@ async def test_a_chunk_without_text_is_done_at_once(bench: Bench, text: str) -> 
 async def test_wrong_input_is_rejected_before_lightrag_sees_it(bench: Bench) -> None:
     """No text loses a whole batch, an empty id stops the workspace for good, "/" in a workspace leads elsewhere."""
     handler = await bench.handler()
-    wrong = [{"text": None}, {"job_id": ""}, {"chunk_id": ""}, {"workspace": "a/b"}, {"workspace": ".."}]
+    wrong: list[dict[str, Any]] = [
+        {"text": None},
+        {"job_id": ""},
+        {"chunk_id": ""},
+        {"workspace": "a/b"},
+        {"workspace": ".."},
+    ]
     for values in wrong:
         with pytest.raises(RejectError):
             await bench.run(handler, **{"chunk_id": "c1", "text": TEXT, **values})
@@ -248,6 +256,20 @@ async def test_the_handler_is_made_from_settings_and_credentials(bench: Bench, t
     assert (await handler(bench.delivery("c1", TEXT), Context(step=steps.append))).entities == 3
     assert steps == [f"opening workspace {bench.workspace}", "in LightRAG's pipeline"]
     await handler.close()
+
+
+async def test_a_pipeline_that_takes_nothing_burns_no_attempt(bench: Bench) -> None:
+    """As while somebody clears documents through LightRAG's own server."""
+    handler = await bench.handler()
+    await bench.run(handler, "c1", TEXT)
+    shared = import_module("lightrag.kg.shared_storage")
+    pipeline = await shared.get_namespace_data("pipeline_status", workspace=bench.workspace)
+    pipeline["destructive_busy"] = True
+    with pytest.raises(RetryError, match="takes no documents") as raised:
+        await bench.run(handler, "c2", "Other Text is here.")
+    assert not raised.value.counts and raised.value.delay_seconds
+    pipeline["destructive_busy"] = False
+    assert (await bench.run(handler, "c2", "Other Text is here.")).entities == 1
 
 
 async def test_ollamas_own_protocol(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from orchestrator.errors import DependencyError
 from orchestrator.handlers.lightrag.query import Answer, QueryEngine
 from orchestrator.settings.credentials import Credentials
 from tests.integration.lightrag.bench import Bench
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -52,3 +54,20 @@ async def test_a_model_that_is_away_is_no_answer(bench: Bench, engine: QueryEngi
     bench.model.broken_embeddings = True
     with pytest.raises(DependencyError):
         await engine.query("Who acquired Titan Corp?", mode="naive", workspace=bench.workspace)
+
+
+async def test_a_workspace_nobody_asks_any_more_is_left(bench: Bench, tmp_path: Path) -> None:
+    """Its engine holds memory and connections; the next question opens it again."""
+    handler = await bench.handler()
+    await bench.run(handler, "c1", "Helios Labs acquired Titan Corp.")
+    (tmp_path / "lightrag-dsn").write_text(bench.dsn)
+    engine = QueryEngine(replace(bench.settings, idle_engine_seconds=0.05), Credentials(tmp_path))
+
+    async def left() -> bool:
+        return not engine.workspaces
+
+    for _ in range(2):
+        found = await engine.query("Who acquired Titan Corp?", mode="naive", workspace=bench.workspace)
+        assert len(found.sources) == 1
+        await wait_until(left)
+    await engine.close()

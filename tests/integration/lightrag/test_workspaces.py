@@ -34,7 +34,7 @@ async def test_a_second_handler_is_refused_the_workspace(bench: Bench) -> None:
         except RetryError:
             return None
 
-    assert (await wait_until(taken_over)).entities == 1
+    assert await wait_until(taken_over) == Result(entities=1)
 
 
 async def test_a_lost_lock_stops_the_pump(bench: Bench) -> None:

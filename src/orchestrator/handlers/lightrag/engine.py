@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -35,9 +36,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("orchestrator.lightrag")
 
+# What LightRAG says as an error, or a warning, of every fresh database and of every new workspace
+_EXPECTED = re.compile(r'relation "lightrag_\w+" does not exist|is empty\. Ensure it is caused by new workspace')
 for _noisy in ("lightrag", "httpx", "openai"):
     logging.getLogger(_noisy).setLevel(logging.WARNING)  # at INFO they write texts and a line for every request
 logging.getLogger("lightrag").handlers.clear()  # it would write beside our own log, in a form of its own
+logging.getLogger("lightrag").addFilter(lambda record: not _EXPECTED.search(record.getMessage()))
 logging.getLogger("lightrag").propagate = True
 
 CLOSE_SECONDS = 8.0

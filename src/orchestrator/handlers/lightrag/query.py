@@ -71,6 +71,11 @@ class QueryEngine:
         self._seats: dict[str, _Seat] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
+    @property
+    def workspaces(self) -> list[str]:
+        """Return the workspaces whose engines are open."""
+        return list(self._seats)
+
     async def query(self, question: str, *, mode: str, workspace: str) -> Answer:
         """Answer a question. Raises DependencyError when the database or a model does not answer."""
         if len(question.strip()) < SHORTEST:

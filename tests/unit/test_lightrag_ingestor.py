@@ -1,0 +1,194 @@
+"""The ingestor when LightRAG or its database misbehaves in ways the real ones cannot be made to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, cast
+
+import pytest
+
+from orchestrator.deliveries import Result
+from orchestrator.errors import DependencyError, RetryError
+from orchestrator.handlers.lightrag import completion, pump
+from orchestrator.handlers.lightrag.identity import Document
+from orchestrator.handlers.lightrag.ingestor import Ingestor
+from orchestrator.settings import LightRAGSettings
+
+
+class Status:
+    """A row of doc_status."""
+
+    def __init__(self, state: str, reason: str = "") -> None:
+        self.state = state
+        self.reason = reason
+
+
+class ShakyEngine:
+    """An engine that does its work unless told otherwise."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Status] = {}
+        self.bad: dict[str, Exception] = {}  # by document: enqueuing a batch with it raises this
+        self.on_process: Callable[[], None] = self.finish
+        self.on_status: Callable[[], None] = lambda: None
+        self.runs = 0
+        self.closed = False
+
+    def finish(self) -> None:
+        """Process what is pending."""
+        for row in self.rows.values():
+            row.state = "processed"
+
+    async def statuses(self, ids: Sequence[str]) -> dict[str, Status]:
+        """Return the rows."""
+        self.on_status()
+        return {i: self.rows[i] for i in ids if i in self.rows}
+
+    async def holder(self, digest: str, *, besides: str) -> None:
+        """No text is there twice."""
+
+    async def enqueue(self, documents: Sequence[Document]) -> None:
+        """Store rows, all or none."""
+        for document in documents:
+            if document.id in self.bad:
+                raise self.bad[document.id]
+        self.rows.update({d.id: Status("pending") for d in documents})
+
+    async def process(self) -> None:
+        """Run."""
+        self.runs += 1
+        self.on_process()
+
+    async def counts(self, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Return ones."""
+        return dict.fromkeys(ids, (1, 1))
+
+    async def drop(self) -> None:
+        """Fail."""
+        raise DependencyError("a storage is away")
+
+    async def close(self) -> None:
+        """Remember it."""
+        self.closed = True
+
+
+class Lock:
+    """A lock that is held."""
+
+    def __init__(self) -> None:
+        self.lost = asyncio.Event()
+        self.released = False
+
+    async def release(self) -> None:
+        """Remember it."""
+        self.released = True
+
+
+class Fixture:
+    """An ingestor, and what it works on."""
+
+    def __init__(self) -> None:
+        self.engine, self.lock = ShakyEngine(), Lock()
+        settings = LightRAGSettings(micro_batch_linger_seconds=0.01)
+        self.ingestor = Ingestor(cast(Any, self.engine), cast(Any, self.lock), settings)
+
+    async def submit(self, *names: str) -> list[Result | BaseException]:
+        """Submit documents at once."""
+        documents = [Document(n, n, n, n) for n in names]
+        return await asyncio.gather(*(self.ingestor.submit(d) for d in documents), return_exceptions=True)
+
+
+@pytest.fixture
+async def made(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Fixture]:
+    """An ingestor that hurries."""
+    for module, name in ((pump, "CAP_SECONDS"), (completion, "POLL_SECONDS")):
+        monkeypatch.setattr(module, name, 0.005)
+    fixture = Fixture()
+    fixture.ingestor.start()
+    yield fixture
+    await fixture.ingestor.close()
+    assert fixture.engine.closed and fixture.lock.released
+
+
+async def test_a_document_that_cannot_be_handed_over_fails_alone(made: Fixture) -> None:
+    """LightRAG refuses the whole batch for one."""
+    made.engine.bad["b"] = ValueError("no such text")
+    a, b, c = await made.submit("a", "b", "c")
+    assert a == c == Result(1, 1)
+    assert isinstance(b, RetryError) and b.counts and "ValueError: no such text" in str(b)
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), RetryError("LightRAG is busy", counts=False, delay_seconds=2)])
+async def test_a_batch_that_nobody_takes_burns_no_attempt(made: Fixture, error: Exception) -> None:
+    """The database is away, or LightRAG takes no documents now."""
+    made.engine.bad["b"] = error
+    ends = await made.submit("a", "b")
+    assert all(isinstance(e, RetryError) and not e.counts and e.delay_seconds for e in ends)
+
+
+async def test_a_pipeline_run_that_raises_is_repeated(made: Fixture) -> None:
+    """With a growing pause."""
+
+    def shaky() -> None:
+        if made.engine.runs < 4:
+            raise RuntimeError("out of order")
+        made.engine.finish()
+
+    made.engine.on_process = shaky
+    assert await made.submit("a") == [Result(1, 1)] and made.engine.runs >= 4
+
+
+async def test_a_pipeline_that_runs_in_vain_ends_the_attempt(made: Fixture) -> None:
+    """And the ingestor is as good as before."""
+
+    def broken() -> None:
+        raise RuntimeError("out of order")
+
+    for futile, reason in ((broken, "RuntimeError: out of order"), (lambda: None, "documents did not end")):
+        made.engine.on_process = futile
+        (end,) = await made.submit("a")
+        assert isinstance(end, RetryError) and end.counts and reason in str(end)
+    made.engine.on_process = made.engine.finish
+    assert await made.submit("a") == [Result(1, 1)]
+
+
+async def test_a_doc_status_that_cannot_be_read_ends_the_wait(made: Fixture) -> None:
+    """After some tries; no attempt is burned."""
+
+    def away() -> None:
+        if "a" in made.engine.rows:
+            raise OSError("gone")
+
+    made.engine.on_status = away
+    made.engine.on_process = lambda: None
+    (end,) = await made.submit("a")
+    assert isinstance(end, RetryError)
+
+
+async def test_a_row_that_vanishes_ends_the_wait(made: Fixture) -> None:
+    """Somebody deleted the document."""
+    made.engine.on_process = made.engine.rows.clear
+    (end,) = await made.submit("a")
+    assert isinstance(end, RetryError) and "no row" in str(end)
+
+
+async def test_a_part_that_breaks_ends_the_ingestor(made: Fixture) -> None:
+    """Nobody waits for a pump that is no more."""
+    made.engine.bad["a"] = cast(Exception, UncaughtBug())
+    (end,) = await made.submit("a")
+    assert isinstance(end, RetryError) and not end.counts and not made.ingestor.alive
+    (end,) = await made.submit("b")
+    assert isinstance(end, RetryError) and not end.counts
+
+
+class UncaughtBug(BaseException):
+    """What no `except Exception` catches."""
+
+
+async def test_a_workspace_that_cannot_be_dropped_is_closed_all_the_same() -> None:
+    """The next opening drops it first."""
+    fixture = Fixture()
+    fixture.ingestor.start()
+    await fixture.ingestor.close(drop=True)
+    assert fixture.engine.closed and fixture.lock.released
