@@ -22,7 +22,8 @@ def complete(messages: Sequence[tuple[str, str]]) -> str:
     """Return the assistant's text for messages (role, content)."""
     system = "\n".join(content for role, content in messages if role == "system")
     user = next((content for role, content in reversed(messages) if role == "user"), "")
-    as_json = "valid JSON" in user or "JSON object" in system
+    # what the text itself says is not an instruction
+    as_json = "valid JSON" in INPUT.sub("", user) or "JSON object" in system
     if "Based on the last extraction task" in user:  # gleaning: the rules missed nothing they could find
         return '{"entities": [], "relationships": []}' if as_json else END
     if "---Input Text---" in user:

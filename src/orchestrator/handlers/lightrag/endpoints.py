@@ -6,7 +6,8 @@ again, and load a tokenizer from the network; hence these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import httpx
@@ -20,7 +21,11 @@ from orchestrator.handlers.lightrag.completion import NO_MODEL
 from orchestrator.settings import LightRAGSettings
 
 Messages = list[dict[str, str]]
+CONNECT_SECONDS = 5.0  # a host that is off must not look like a slow model
 TRIES_AGAIN = 2  # on 408, 409, 429, 5xx; the wait follows Retry-After
+# Wrong key, no such model, quota spent, overloaded: every text would get this answer. 403 is not among them: some
+# gateways refuse a text with it
+OUTAGES = frozenset({401, 404, 429, 503})
 OLLAMA_CONTEXT = 32_768  # tokens; Ollama's own default cuts the prompt of an extraction without a word
 
 
@@ -42,7 +47,7 @@ class _OpenAI:
 
     def __init__(self, base_url: str, key: str | None, seconds: float) -> None:
         self._client = openai.AsyncOpenAI(
-            base_url=base_url, api_key=key or "none", timeout=seconds, max_retries=TRIES_AGAIN
+            base_url=base_url, api_key=key or "none", timeout=_patience(seconds), max_retries=TRIES_AGAIN
         )
 
     async def chat(self, model: str, messages: Messages, *, json: bool) -> str:
@@ -63,7 +68,8 @@ class _Ollama:
 
     def __init__(self, base_url: str, key: str | None, seconds: float) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._client = ollama.AsyncClient(host=base_url.removesuffix("/v1"), timeout=seconds, headers=headers)
+        host = base_url.removesuffix("/v1")
+        self._client = ollama.AsyncClient(host=host, timeout=_patience(seconds), headers=headers)
 
     async def chat(self, model: str, messages: Messages, *, json: bool) -> str:
         options = {"num_ctx": OLLAMA_CONTEXT}
@@ -76,6 +82,10 @@ class _Ollama:
 
     async def close(self) -> None:
         await self._client.close()  # type: ignore[no-untyped-call]
+
+
+def _patience(seconds: float) -> httpx.Timeout:
+    return httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
 
 
 _BINDINGS: dict[str, Callable[[str, str | None, float], _Client]] = {"openai": _OpenAI, "ollama": _Ollama}
@@ -103,25 +113,21 @@ class Endpoints:
     ) -> str:
         """Return the model's answer. LightRAG passes options of many bindings; JSON or not is the one that matters.
 
-        Raises what the client raises, and DependencyError with NO_MODEL in it when nobody answers.
+        Raises what the client raises, and DependencyError with NO_MODEL in it when the text is not to blame.
         """
         system: Messages = [{"role": "system", "content": system_prompt}] if system_prompt else []
         messages = [*system, *(dict(m) for m in history_messages or ()), {"role": "user", "content": prompt}]
         wants_json = options.get("response_format") is not None
-        try:
+        with _blame(self._settings.llm_base_url):
             answer = await self._llm.chat(self._settings.llm_model, messages, json=wants_json)
-        except (openai.APIConnectionError, httpx.ConnectError, ConnectionError) as error:
-            raise _failure(error, self._settings.llm_base_url) from error
         if not answer.strip():
             raise ValueError(f"model {self._settings.llm_model} at {self._settings.llm_base_url} gave an empty answer")
         return answer
 
     async def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return one vector a text. Raises as `complete` does."""
-        try:
+        with _blame(self._settings.embedding_base_url):
             vectors = await self._embedding.embed(self._settings.embedding_model, texts)
-        except (openai.APIConnectionError, httpx.ConnectError, ConnectionError) as error:
-            raise _failure(error, self._settings.embedding_base_url) from error
         return np.asarray(vectors, dtype=np.float32)
 
     async def close(self) -> None:
@@ -130,7 +136,17 @@ class Endpoints:
         await self._embedding.close()
 
 
-def _failure(error: Exception, url: str) -> Exception:
-    if isinstance(error, openai.APITimeoutError):  # somebody is there, and this text may be why it is slow
-        return TimeoutError(f"the model at {url} did not answer in time")
-    return DependencyError(f"{NO_MODEL}: {url}")
+@contextmanager
+def _blame(url: str) -> Iterator[None]:
+    """Tell an endpoint that serves nobody now from one that refuses this text, whose error goes through."""
+    try:
+        yield
+    except (openai.APIConnectionError, httpx.TransportError, ConnectionError) as error:
+        late = isinstance(error, openai.APITimeoutError | httpx.TimeoutException)
+        if late and not isinstance(error.__cause__ or error, httpx.ConnectTimeout):  # this text may be why it is slow
+            raise TimeoutError(f"the model at {url} did not answer in time") from error
+        raise DependencyError(f"{NO_MODEL}: {url}") from error
+    except (openai.APIStatusError, ollama.ResponseError) as error:
+        if error.status_code in OUTAGES:
+            raise DependencyError(f"{NO_MODEL}: {url} says {error.status_code}") from error
+        raise

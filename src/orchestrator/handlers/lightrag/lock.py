@@ -90,5 +90,5 @@ class WorkspaceLock:
             await asyncio.sleep(CHECK_SECONDS)
             try:
                 await self._connection.fetchval("SELECT 1", timeout=CHECK_SECONDS)
-            except UNREACHABLE:
+            except Exception:  # whatever it is: a lock that cannot be checked is not held
                 self._on_end(None)

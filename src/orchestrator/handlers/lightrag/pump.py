@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # importing it imports LightRAG
 
 log = logging.getLogger("orchestrator.lightrag")
 
-FUTILE_RUNS = 5
+FUTILE_RUNS = 3
 BASE_SECONDS = 0.25
 CAP_SECONDS = 8.0
 
@@ -49,7 +49,7 @@ class Pump:
                 futile = 0
                 continue
             futile += 1
-            if futile > FUTILE_RUNS:
+            if futile >= FUTILE_RUNS:
                 futile = 0
                 reason = error or "documents did not end"
                 self._completion.fail_all(RetryError(f"the pipeline ran {FUTILE_RUNS} times in vain: {reason}"))

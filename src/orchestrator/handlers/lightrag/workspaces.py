@@ -23,6 +23,8 @@ log = logging.getLogger("orchestrator.lightrag")
 
 BUSY_SECONDS = 0.5  # how long one look at a lock that another holds counts for all
 OUTAGE_SECONDS = 5.0
+EPHEMERAL_SECONDS = 2.0  # the chunks of one job come one after the other; opening and dropping each time is dear
+IDLE_WORKSPACES = 16  # open and idle at most: each holds a connection for its lock
 
 
 @dataclass(slots=True, eq=False)
