@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap lint test demo demo-down bench
+.PHONY: help bootstrap lint test demo demo-down bench locks
 
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/uv/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
@@ -20,10 +20,11 @@ bootstrap: ## install Debian packages and .venv (quick when nothing is missing)
 	@tools/bootstrap
 
 lint: bootstrap ## check style, types, sizes, spelling, YAML, roles and shell
-	ruff check $(PYTHON_DIRS)
-	ruff format --check $(PYTHON_DIRS)
+	ruff check $(PYTHON_DIRS) molecule
+	ruff format --check $(PYTHON_DIRS) molecule
 	mypy $(PYTHON_DIRS)
 	python tools/check_file_size.py
+	python tools/settings_doc.py --check
 	codespell
 	yamllint --strict .
 	$(if $(wildcard site.yml),ansible-lint --offline --strict -q)
@@ -41,3 +42,9 @@ demo-down: bootstrap ## remove what make demo left running
 
 bench: bootstrap ## measure; prints one JSON line a bench
 	@python -m bench
+
+locks: bootstrap ## resolve the dependencies again and write locks/*.lock
+	.tools/uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --extra models pyproject.toml -o locks/runtime.lock
+	.tools/uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --extra models --group lint --group test pyproject.toml -o locks/dev.lock

@@ -119,6 +119,7 @@ class Worker:
         stopped.add_done_callback(lambda _: self._begin_drain())
         loops = [
             asyncio.create_task(every(self._settings.heartbeat_seconds, self._beat)),
+            asyncio.create_task(every(self._settings.health_check_interval_seconds, self._check_health)),
             asyncio.create_task(every(self._tracking.relay_interval_seconds, self._relay.flush)),
             asyncio.create_task(self._reconcile()),
             asyncio.create_task(self._watchdog()),
@@ -148,6 +149,11 @@ class Worker:
         await self.ledger.workers.seen(self._host, self._settings.name, os.getpid(), __version__, pulses)
         rate = sum(p.chunks_per_second for p in pulses)
         systemd.status(f"{len(pulses)} slots, {sum(p.busy for p in pulses)} chunks in hand, {rate:.1f} chunks/s")
+
+    async def _check_health(self) -> None:
+        if not self.pool.alive():  # the watchdog is no longer fed either, and systemd will restart us
+            held = self.pool.held()
+            log.error("the pool does not move", extra={"held": len(held), "steps": ", ".join({h.step for h in held})})
 
     async def _tell(self) -> None:
         told, self._announced = self._announced, []

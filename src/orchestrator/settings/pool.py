@@ -19,14 +19,14 @@ class _Sizing(Settings):
     retry_attempts: int = 3  # handler runs before a chunk is dead
     max_deliveries: int = 8  # hand-outs before a chunk is poison, crashes included
     timeout_seconds: float = 300.0  # of one handler run
-    backoff_base_seconds: float = 1.0
-    backoff_cap_seconds: float = 60.0
+    backoff_base_seconds: float = 1.0  # of the first retry; doubled with each attempt, with full jitter
+    backoff_cap_seconds: float = 60.0  # no retry waits longer
     max_tasks_per_child: int = 1000  # chunks a slot runs before it is recycled; 0 = never
-    health_check_interval_seconds: float = 30.0
-    read_block_seconds: float = 1.0
-    heartbeat_seconds: float = 10.0
-    lease_seconds: float = 30.0
-    grace_period_seconds: float = 60.0
+    health_check_interval_seconds: float = 30.0  # how often a worker looks whether its loops move
+    read_block_seconds: float = 1.0  # how long a read waits; shorter than a heartbeat
+    heartbeat_seconds: float = 10.0  # how often leases are renewed and the ledger told
+    lease_seconds: float = 30.0  # how long a silent worker keeps its deliveries; at least 3 heartbeats
+    grace_period_seconds: float = 60.0  # how long a drain waits for what is held
 
     def check(self) -> None:
         """Check ranges, then the time budget: read block < heartbeat, lease >= 3 x heartbeat."""
