@@ -21,9 +21,9 @@ MODULES = {
 }
 HEAD = """# Settings
 
-Written by `tools/settings_doc.py` from the classes; do not edit. Each file below `/etc/orchestrator` is a Python module that
-holds literals only: `settings = Class(key=value, …)`. `orchestrator check-settings FILE` checks one. A wrong value stops
-the program with the name of the key. Ansible renders them; the variables are in each role's `defaults/main.yml`.
+Written by `tools/settings_doc.py` from the classes; do not edit. Each file below `/etc/orchestrator` is a Python module
+that holds literals only: `settings = Class(key=value, …)`. `orchestrator check-settings FILE` checks one. A wrong value
+stops the program with the name of the key. Ansible renders them; the variables are in each role's `defaults/main.yml`.
 """
 
 
@@ -44,8 +44,8 @@ def section(node: ast.ClassDef, lines: list[str], target: str) -> str:
     title = "Sizing: of the pool, and of each type where it differs" if node.name == "_Sizing" else node.name
     rows = [row(field, lines) for field in node.body if isinstance(field, ast.AnnAssign)]
     about = (ast.get_docstring(node) or "").splitlines()[0]
-    head = f"## {title}\n\n`/etc/orchestrator/{target}`. {about}\n\n| key | type | default | meaning |\n|---|---|---|---|\n"
-    return head + "\n".join(rows) + "\n"
+    head = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    return "\n".join([f"## {title}", "", f"`/etc/orchestrator/{target}`. {about}", "", *head, *rows, ""])
 
 
 def row(field: ast.AnnAssign, lines: list[str]) -> str:

@@ -56,7 +56,12 @@ class Database:
                 reset=_no_reset,
                 command_timeout=30.0,
                 timeout=10.0,
-                server_settings={"application_name": name, "timezone": "UTC"},
+                server_settings={
+                    "application_name": name,
+                    "timezone": "UTC",
+                    # a process stopped inside a transaction must not hold its rows, or the event streams, for ever
+                    "idle_in_transaction_session_timeout": "30s",
+                },
             )
         except UNREACHABLE as error:
             raise _unreachable(error) from error
