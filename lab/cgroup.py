@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import time
 from pathlib import Path
 
-from lab.shell import LabError, run, succeeds
-from lab.state import locked
+from lab.process import Process, kill, until
 
 TOP = Path("/sys/fs/cgroup")
 V1 = ("systemd", "unified", "memory", "cpu", "cpuacct", "pids")
-NEEDED = ("cpu", "cpuacct", "pids", "memory")
 
 
 def hierarchies() -> list[Path]:
@@ -24,48 +20,38 @@ def hierarchies() -> list[Path]:
 
 
 def enter(name: str) -> None:
-    """Put this process into a group of its own."""
+    """Put this process into a group of its own, in every hierarchy."""
     for root in hierarchies():
-        group = root / name
-        group.mkdir(exist_ok=True)
-        with contextlib.suppress(OSError):
-            (group / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
+        with contextlib.suppress(OSError):  # v2: they are given already, or not ours to give
+            (root / "cgroup.subtree_control").write_text("+cpu +memory +pids", encoding="ascii")
+        (root / name).mkdir(exist_ok=True)
+        (root / name / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
 
 
-def remove(name: str) -> None:
-    """Remove a host's groups; those still in use stay."""
+def members(name: str) -> list[Process]:
+    """Return the processes in a host's groups and below."""
+    ids: set[int] = set()
     for root in hierarchies():
-        group = root / name
-        if group.is_dir():
-            for path, _, _ in os.walk(group, topdown=False):
-                with contextlib.suppress(OSError):
-                    Path(path).rmdir()
+        for procs in (root / name).rglob("cgroup.procs"):
+            with contextlib.suppress(OSError):
+                ids.update(int(word) for word in procs.read_text(encoding="ascii").split())
+    found = [Process.of(pid) for pid in ids if pid]
+    return [process for process in found if process]
 
 
-def give_controllers(leader: int) -> None:
-    """Make MemoryMax and CPUQuota work in a host: on cgroup v1 nspawn mounts the controllers read-only.
-
-    One host at a time, and only while its systemd answers: two re-executions at once fail at random. Raises LabError.
-    """
-    if (TOP / "cgroup.controllers").exists():
-        return
-    with locked("controllers.lock"):
-        mounts = Path(f"/proc/{leader}/mounts").read_text(encoding="utf-8")
-        if " /sys/fs/cgroup/memory cgroup rw" in mounts:
-            return
-        wait_for_systemd(leader)
-        for name in NEEDED:
-            run("nsenter", "-t", str(leader), "-m", "mount", "-o", "remount,bind,rw", f"/sys/fs/cgroup/{name}")
-        # "not connected" only says that PID 1 re-executed before it replied
-        command = ["nsenter", "-t", str(leader), "-a", "systemctl", "daemon-reexec"]
-        subprocess.run(command, capture_output=True, check=False)
-        wait_for_systemd(leader)
+def remove(name: str) -> bool:
+    """Kill what is left in a host's groups and remove them; return whether they are gone."""
+    kill(members(name))
+    return until(lambda: not [root for root in hierarchies() if not _removed(root / name)], within=10)
 
 
-def wait_for_systemd(leader: int) -> None:
-    """Wait until the host's systemd answers. Raises LabError."""
-    limit = time.monotonic() + 30
-    while not succeeds(["nsenter", "-t", str(leader), "-a", "systemctl", "show-environment"]):
-        if time.monotonic() > limit:
-            raise LabError("systemd in the host does not answer")
-        time.sleep(0.1)
+def _removed(group: Path) -> bool:
+    for path, _, _ in os.walk(group, topdown=False):
+        with contextlib.suppress(OSError):  # busy: a process in it is not reaped yet
+            Path(path).rmdir()
+    return not group.exists()
+
+
+def names() -> set[str]:
+    """Return the names of all groups at the top."""
+    return {path.name for root in hierarchies() for path in root.iterdir() if path.is_dir()}

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import base, cgroup, guest, network, process
+from lab import cgroup, guest, network, packages
+from lab.machine import Machine
+from lab.process import Process, children, kill, until
 from lab.shell import LabError, run, succeeds
 from lab.state import CACHE, read, write
 
 BOOT_SECONDS = 60.0
-STOP_SECONDS = 30.0
+STOP_SECONDS = 100.0  # systemd itself gives its units 90
 PROJECT = Path(__file__).parent.parent
+ENVIRONMENT = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8")
+NSPAWN = Path("/run/systemd/nspawn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,152 +37,173 @@ class Host:
 
     @property
     def machine(self) -> str:
-        """Return its name among machines, short enough for a network interface."""
-        return f"o{self.number}-{self.index}"
+        """Its name among machines, short enough for a network interface."""
+        return network.machine(self.number, self.index)
 
     @property
     def address(self) -> str:
-        """Return its address."""
+        """Its address."""
         return network.address(self.number, self.index)
+
+    @property
+    def link(self) -> str:
+        """This machine's end of its link, as nspawn names it."""
+        return f"vb-{self.machine}"
+
+    @property
+    def root(self) -> Path:
+        """Its file system, while it is mounted."""
+        return self.directory / "root"
+
+    @property
+    def upper(self) -> Path:
+        """What it has written over its base."""
+        return self.directory / "upper"
+
+    @property
+    def complete(self) -> bool:
+        """Whether it was made to its end; if not, somebody was interrupted."""
+        return (self.directory / "host.json").exists()
 
     def alive(self) -> bool:
         """Return whether its supervisor runs."""
-        found = read(self.directory / "supervisor.json")
-        return bool(found) and process.alive(found["pid"], found["start"])
+        supervisor = self._supervisor()
+        return supervisor is not None and supervisor.alive
 
-    def create(self, suite: str, public_key: Path) -> None:
-        """Make its root tree: an overlay on the suite's base."""
-        lower = base.tree(suite)
-        for part in ("upper", "work", "root"):
-            (self.directory / part).mkdir(parents=True, exist_ok=True)
-        write(self.directory / "host.json", {"machine": self.machine, "bridge": network.bridge(self.number),
-                                             "suite": suite, "lower": str(lower)})  # fmt: skip
-        self.mount()
+    def _supervisor(self) -> Process | None:
+        return Process.load(read(self.directory / "supervisor.json"))
+
+    def _nspawn(self) -> Process | None:
+        return Process.load(read(self.directory / "boot.json").get("nspawn"))
+
+    def leader(self) -> Process | None:
+        """Return its first process; None while it is down."""
+        nspawn = self._nspawn()
+        return next(iter(children(nspawn.pid)), None) if nspawn and nspawn.alive else None
+
+    def require_leader(self) -> Process:
+        """Return its first process. Raises LabError while it is down."""
+        if (leader := self.leader()) is None:
+            raise LabError(f"{self.name} is not running; `python3 -m lab start --run {self.run} {self.name}` boots it")
+        return leader
+
+    def create(self, suite: str, lower: str, machine: Machine, public_key: Path) -> None:
+        """Make its root tree: an overlay on the suite's base, or on layers over it."""
+        self.mount(lower)
         guest.prepare(
-            self.directory / "root",
+            self.root,
+            machine,
             hostname=self.name,
             address=self.address,
             gateway=network.gateway(self.number),
             public_key=public_key,
         )
-        self._lend_packages(suite)
+        packages.lend(self.root, self.upper, suite)
+        self.record(suite, lower)
 
-    def mount(self) -> None:
+    def record(self, suite: str, lower: str) -> None:
+        """Write what it is made of: from now on it is complete."""
+        values = {"machine": self.machine, "bridge": network.bridge(self.number), "suite": suite, "lower": lower}
+        write(self.directory / "host.json", values)
+
+    def known(self) -> dict[str, str]:
+        """Return what it is made of; nothing when it is not complete."""
+        return read(self.directory / "host.json")
+
+    def mount(self, lower: str) -> None:
         """Mount its root tree if it is not mounted, as after a restart of this machine."""
-        root, upper, work = (self.directory / part for part in ("root", "upper", "work"))
-        if not succeeds(["mountpoint", "-q", str(root)]):
-            lower = read(self.directory / "host.json")["lower"]
-            options = f"lowerdir={lower},upperdir={upper},workdir={work}"
-            run("mount", "-t", "overlay", f"lab-{self.machine}", "-o", options, str(root))
+        for part in ("upper", "work", "root"):
+            (self.directory / part).mkdir(parents=True, exist_ok=True)
+        if not self.root.is_mount():
+            options = f"lowerdir={lower},upperdir={self.upper},workdir={self.directory / 'work'}"
+            run("mount", "-t", "overlay", f"lab-{self.machine}", "-o", options, str(self.root))
+
+    def unmount(self) -> None:
+        """Unmount it, and remove the lock that nspawn leaves on it. Raises LabError when it stays busy."""
+        if self.root.is_mount():
+            root = self.root.stat()
+            (NSPAWN / "locks" / f"inode-{root.st_dev}:{root.st_ino}").unlink(missing_ok=True)
+            if not until(lambda: succeeds(["umount", str(self.root)]), within=5):
+                run("umount", str(self.root))
 
     def start(self) -> None:
-        """Boot it and wait until it answers. Raises LabError with the console's end."""
+        """Boot it, if it is down, without waiting."""
         if self.alive():
             return
-        self.mount()
+        self.mount(self.known()["lower"])
         (CACHE / "uv").mkdir(parents=True, exist_ok=True)
-        (self.directory / "boot.json").unlink(missing_ok=True)
+        for name in ("supervisor.json", "boot.json"):
+            (self.directory / name).unlink(missing_ok=True)
         with (self.directory / "console.log").open("ab") as console:
             supervisor = subprocess.Popen(
-                [sys.executable, "-m", "lab", "supervise", str(self.directory)],
+                [sys.executable, "-m", "lab.supervise", str(self.directory)],
                 cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True,
             )  # fmt: skip
-        write(self.directory / "supervisor.json", {"pid": supervisor.pid, "start": process.started(supervisor.pid)})
-        self.wait()
+        if started := Process.of(supervisor.pid):
+            write(self.directory / "supervisor.json", started.record())
+        supervisor.returncode = 0  # it outlives us: nothing to wait for
 
-    def wait(self, boots: int = 1) -> None:
-        """Wait until it has booted (so many times) and sshd answers."""
-        self._until(lambda: read(self.directory / "boot.json").get("boots", 0) >= boots and self._answers(), "boot")
+    def wait(self, *, after: Process | None = None) -> None:
+        """Wait until systemd and sshd answer, of a boot after that leader's. Raises LabError with the console's end."""
+
+        def up() -> bool:
+            leader = self.leader()
+            return leader not in (None, after) and self._greets() and self._answers()
+
+        if not until(lambda: up() or not self.alive(), within=BOOT_SECONDS) or not self.alive():
+            end = (self.directory / "console.log").read_text(errors="replace")[-2000:]
+            raise LabError(f"{self.name} did not come up within {BOOT_SECONDS:g} s; its console's end:\n{end}")
+
+    def _greets(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection((self.address, 22), timeout=1) as connection:
+            return connection.recv(4) == b"SSH-"
+        return False
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(LabError):
+            return succeeds(self.inside("systemctl", "show-environment"))
+        return False
 
     def stop(self) -> None:
-        """Shut it down in order."""
-        pid = read(self.directory / "boot.json").get("nspawn")
-        if self.alive() and pid:
-            os.kill(pid, signal.SIGTERM)
-            limit = time.monotonic() + STOP_SECONDS
-            while self.alive() and time.monotonic() < limit:
-                time.sleep(0.1)
+        """Shut it down in order; when that takes too long, cut its power."""
+        if nspawn := self._nspawn():
+            nspawn.send(signal.SIGTERM)
+            until(lambda: not self.alive(), within=STOP_SECONDS)
         self.crash()
 
     def crash(self) -> None:
-        """Kill it as a power cut would."""
-        found = read(self.directory / "supervisor.json")
-        boot = read(self.directory / "boot.json")
-        pids = [found["pid"]] if found and process.alive(found["pid"], found["start"]) else []
-        if pids:
-            nspawns = process.children(pids[0])
-            pids += nspawns + [leader for n in nspawns for leader in process.children(n)] + [boot.get("leader", 0)]
-        process.kill([p for p in dict.fromkeys(pids) if p])
-        for name in ("supervisor.json", "boot.json"):
-            (self.directory / name).unlink(missing_ok=True)
-        if self._link() in network.links():
-            run("ip", "link", "del", self._link(), check=False)
+        """Cut its power: everything in it is killed at once."""
+        kill([self._supervisor(), self._nspawn(), self.leader(), *cgroup.members(self.machine)])
+        network.cut(self.link)
 
     def reboot(self) -> None:
         """Let the guest reboot and wait until it is up again."""
-        boots = read(self.directory / "boot.json").get("boots", 0)
-        self.execute("systemctl", "reboot", check=False)
-        self.wait(boots + 1)
+        leader = self.require_leader()
+        run(*self.inside("systemctl", "reboot"))
+        self.wait(after=leader)
 
     def partition(self) -> None:
         """Cut it off from the network."""
-        run("ip", "link", "set", self._link(), "down")
+        self.require_leader()
+        run("ip", "link", "set", self.link, "down")
 
     def heal(self) -> None:
         """Connect it again."""
-        run("ip", "link", "set", self._link(), "up")
+        self.require_leader()
+        run("ip", "link", "set", self.link, "up")
 
-    def execute(self, *command: str, check: bool = True) -> str:
-        """Run a command in it, without the network; return its output."""
-        leader = read(self.directory / "boot.json").get("leader")
-        if not leader:
-            raise LabError(f"{self.name} is not running; start it with `python3 -m lab start {self.name}`")
-        path = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
-        return run("nsenter", "-t", str(leader), "-a", *command, check=check, env=path)
+    def inside(self, *command: str) -> list[str]:
+        """Return the command that runs another in it, past its network and its sshd."""
+        terminal = f"TERM={os.environ.get('TERM', 'dumb')}"
+        target = f"--target={self.require_leader().pid}"
+        return ["nsenter", target, "--all", "env", "--chdir=/root", "-i", *ENVIRONMENT, terminal, *command]
 
     def destroy(self) -> None:
-        """Remove it and everything of it; downloaded packages are kept for the next host."""
+        """Remove it and everything of it, whatever state it is in; its packages are kept for the next host."""
         self.crash()
-        self._keep_packages()
-        root = self.directory / "root"
-        self._until(lambda: not succeeds(["mountpoint", "-q", str(root)]) or succeeds(["umount", str(root)]), "unmount")
-        shutil.rmtree(self.directory, ignore_errors=True)
         cgroup.remove(self.machine)
-
-    def _link(self) -> str:
-        return f"vb-{self.machine}"
-
-    def _answers(self) -> bool:
-        try:
-            with socket.create_connection((self.address, 22), timeout=1):
-                return True
-        except OSError:
-            return False
-
-    def _until(self, condition: Callable[[], bool], what: str) -> None:
-        limit = time.monotonic() + BOOT_SECONDS
-        while not condition():
-            if time.monotonic() > limit or (what == "boot" and not self.alive()):
-                end = (self.directory / "console.log").read_text(errors="replace")[-800:]
-                raise LabError(f"{self.name}: {what} failed; the console's end:\n{end}")
-            time.sleep(0.1)
-
-    def _packages(self, suite: str) -> Path:
-        return CACHE / "apt" / suite
-
-    def _lend_packages(self, suite: str) -> None:
-        """Put packages that other hosts downloaded where apt looks first. Hard links: apt may delete them."""
-        target = self.directory / "root/var/cache/apt/archives"
-        target.mkdir(parents=True, exist_ok=True)
-        for package in self._packages(suite).glob("*.deb"):
-            shutil.copy2(package, target / package.name)
-
-    def _keep_packages(self) -> None:
-        known = read(self.directory / "host.json")
-        if not known:
-            return
-        target = self._packages(known["suite"])
-        target.mkdir(parents=True, exist_ok=True)
-        for package in (self.directory / "upper/var/cache/apt/archives").glob("*.deb"):
-            if not (target / package.name).exists():
-                shutil.copy2(package, target / package.name)
+        if suite := self.known().get("suite"):
+            packages.keep(self.upper, suite)
+        self.unmount()
+        shutil.rmtree(NSPAWN / "propagate" / self.machine, ignore_errors=True)
+        shutil.rmtree(self.directory)

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import os
+import hashlib
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import guest, network, process
-from lab.host import Host
+from lab import base, network, snapshot
+from lab.host import PROJECT, Host
+from lab.machine import Machine
+from lab.process import Process
 from lab.shell import LabError, run
 from lab.state import RUNS, locked, read, write
 
-NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+NAME = re.compile(r"[a-z]([a-z0-9-]{0,29}[a-z0-9])?")
+
+
+def checked(name: str, what: str) -> str:
+    """Return the name if it can be one of a directory and of a host. Raises LabError."""
+    if not NAME.fullmatch(name):
+        raise LabError(f"{name!r} is no name for a {what}: lower-case letters, digits and -, at most 31")
+    return name
+
+
+def default_name(project: Path = PROJECT) -> str:
+    """Return the run of a checkout: two checkouts on one machine have different ones. Pure."""
+    return f"checkout-{hashlib.sha256(str(project).encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,84 +39,88 @@ class Run:
     name: str
     number: int
     directory: Path
+    owner: Process | None  # when it has ended, nobody needs the run any more
 
     @classmethod
-    def open(cls, name: str) -> Run:
+    def open(cls, name: str, owner: int | None = None) -> Run:
         """Return a run, made if there is none; its number, and with it bridge and subnet, is nobody else's."""
-        if not NAME.fullmatch(name):
-            raise LabError(f"{name!r} is no name for a run: lower-case letters, digits and -, at most 31")
-        directory = RUNS / name
+        directory = RUNS / checked(name, "run")
         with locked():
-            number = read(directory / "run.json").get("number")
-            if number is None:
-                taken = {read(path).get("number", 0) for path in RUNS.glob("*/run.json")}
-                number = network.free_number(taken, network.links())
+            if not (directory / "run.json").exists():
+                process = Process.of(owner) if owner else None
+                if owner and process is None:
+                    raise LabError(f"--owner {owner}: there is no such process")
+                taken = network.numbers_in_use() | {other.number for other in cls.all()}
+                record = {"number": network.free_number(taken), "owner": process.record() if process else None}
                 directory.mkdir(parents=True, exist_ok=True)
-                owner = os.getppid()
-                write(directory / "run.json", {"number": number, "owner": owner, "start": process.started(owner)})
-                run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / "key"))
-            network.up(number)
-        return cls(name, number, directory)
+                write(directory / "run.json", record)
+            found = cls.find(name)
+            network.up(found.number)
+            if not found.key.exists():
+                run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(found.key))
+        return found
 
     @classmethod
     def find(cls, name: str) -> Run:
         """Return an existing run. Raises LabError when there is none of that name."""
-        number = read(RUNS / name / "run.json").get("number")
-        if number is None:
-            known = ", ".join(r.name for r in cls.all()) or "none"
-            raise LabError(f"no run {name!r}; there are: {known}")
-        return cls(name, number, RUNS / name)
+        for found in cls.all():
+            if found.name == name:
+                return found
+        known = ", ".join(found.name for found in cls.all()) or "none"
+        raise LabError(f"no run {name!r}; there are: {known}")
 
     @classmethod
     def all(cls) -> Iterator[Run]:
         """Yield every run."""
         for path in sorted(RUNS.glob("*/run.json")):
-            if (number := read(path).get("number")) is not None:
-                yield cls(path.parent.name, number, path.parent)
+            record = read(path)
+            if record:
+                yield cls(path.parent.name, int(record["number"]), path.parent, Process.load(record.get("owner")))
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep others from changing this run meanwhile. Raises LabError when it is gone by then."""
+        with locked(f"run-{self.number}.lock"):
+            if not (self.directory / "run.json").exists():
+                raise LabError(f"the run {self.name} was removed meanwhile")
+            yield
+
+    @property
+    def key(self) -> Path:
+        """The key that opens its hosts."""
+        return self.directory / "key"
 
     def hosts(self) -> list[Host]:
-        """Return the hosts of this run."""
+        """Return the hosts of this run, those too that were not made to their end."""
         known = sorted((self.directory / "hosts").glob("*/index.json"))
-        return [Host(p.parent.name, self.name, self.number, read(p)["index"], p.parent) for p in known]
+        return [Host(path.parent.name, self.name, self.number, read(path)["index"], path.parent) for path in known]
 
     def host(self, name: str) -> Host:
         """Return a host. Raises LabError when there is none of that name."""
         for host in self.hosts():
             if host.name == name:
                 return host
-        known = ", ".join(h.name for h in self.hosts()) or "none"
+        known = ", ".join(host.name for host in self.hosts()) or "none"
         raise LabError(f"run {self.name} has no host {name!r}; it has: {known}")
 
-    def up(self, name: str, suite: str) -> Host:
-        """Return a running host of that name, made and booted if need be."""
-        if not NAME.fullmatch(name):
-            raise LabError(f"{name!r} is no name for a host")
+    def place(self, name: str, suite: str, label: str | None) -> tuple[Host, bool]:
+        """Return a host that can be started, and whether it had to be made: from a snapshot or from a suite's base."""
+        found = next((host for host in self.hosts() if host.name == checked(name, "host")), None)
+        if found and found.complete:
+            return found, False
+        if found:
+            found.destroy()
+        machine = Machine.read()
+        if label:
+            suite, lower = snapshot.find(self.directory, label)
+        else:
+            lower = str(base.tree(suite, machine))
         directory = self.directory / "hosts" / name
-        if not (directory / "index.json").exists():
-            directory.mkdir(parents=True, exist_ok=True)
-            index = max((h.index for h in self.hosts()), default=0) + 1
-            write(directory / "index.json", {"index": index})
+        directory.mkdir(parents=True)
+        write(directory / "index.json", {"index": network.free_index(host.index for host in self.hosts())})
         host = self.host(name)
-        if not (directory / "host.json").exists():
-            host.create(suite, self.directory / "key.pub")
-        host.start()
-        return host
-
-    def inventory(self) -> str:
-        """Return an Ansible inventory of the hosts, as JSON, which is YAML."""
-        options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
-        hosts = {
-            h.name: {
-                "ansible_host": h.address,
-                "ansible_user": "root",
-                "ansible_ssh_private_key_file": str(self.directory / "key"),
-                "ansible_ssh_common_args": options,
-                "lab_run": self.name,
-                "lab_uv_cache": guest.UV_CACHE,
-            }
-            for h in self.hosts()
-        }
-        return json.dumps({"orchestrators": {"hosts": hosts}}, indent=2) + "\n"
+        host.create(suite, lower, machine, self.directory / "key.pub")
+        return host, True
 
     def down(self) -> None:
         """Remove the run and everything of it."""
@@ -110,10 +128,11 @@ class Run:
             host.destroy()
         with locked():
             network.down(self.number)
-            shutil.rmtree(self.directory, ignore_errors=True)
+            shutil.rmtree(self.directory)
 
     def abandoned(self) -> bool:
-        """Return whether nothing of it runs and whoever began it is gone."""
-        known = read(self.directory / "run.json")
-        began = process.alive(known.get("owner", 0), known.get("start") or -1)
-        return not began and not any(h.alive() for h in self.hosts())
+        """Return whether its owner is gone; without an owner, whether this machine has booted anew since."""
+        if self.owner is not None:
+            return not self.owner.alive
+        hosts = self.hosts()
+        return bool(hosts) and not any(host.root.is_mount() for host in hosts)

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import subprocess
 from collections.abc import Sequence
+from typing import Any
 
 
 class LabError(Exception):
-    """Something of the lab is wrong; the message says what to do."""
+    """What went wrong, where, and what to do next; printed without a traceback."""
 
 
-def run(*command: str, check: bool = True, stdin: str | None = None, env: dict[str, str] | None = None) -> str:
+def run(*command: str, timeout: float = 60.0) -> str:
     """Return the standard output of a command. Raises LabError with the end of what it said when it fails."""
     try:
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, env=env)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=timeout
+        )
     except FileNotFoundError as error:
         raise LabError(f"{command[0]} is not installed; run `python3 -m lab doctor`") from error
-    if check and done.returncode:
-        said = (done.stderr or done.stdout).strip()[-800:]
-        raise LabError(f"`{' '.join(command)}` failed with {done.returncode}: {said}")
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"`{shlex.join(command)}` did not end within {timeout:g} s") from error
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip() or "it said nothing")[-2000:]
+        raise LabError(f"`{shlex.join(command)}` failed with {done.returncode}: {said}")
     return done.stdout
 
 
 def succeeds(command: Sequence[str]) -> bool:
-    """Return whether a command exits with 0."""
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    """Return whether a command exits with 0, within a minute."""
+    try:
+        run(*command)
+    except LabError:
+        return False
+    return True
+
+
+def answer(*command: str) -> Any:
+    """Return what a command that prints JSON has printed."""
+    return json.loads(run(*command) or "[]")

@@ -1,55 +1,62 @@
-"""The process behind a host: runs nspawn, boots it again when the guest reboots, readies it after every boot."""
+"""The process behind a host: runs nspawn, and boots it again when the guest reboots."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-from lab import cgroup, process
-from lab.shell import LabError
-from lab.state import read, write
+from lab import cgroup, guest
+from lab.process import Process, until
+from lab.state import CACHE, read, write
 
-REBOOT = 133
+REBOOT = 133  # nspawn's exit code when the guest asked for a reboot
+STARTER_SECONDS = 10.0
 
 
 def supervise(directory: Path) -> int:
     """Run until the guest powers off; return nspawn's exit code."""
+    me = Process.of(os.getpid())
+    if not until(lambda: Process.load(read(directory / "supervisor.json")) == me, within=STARTER_SECONDS):
+        return 1  # who started us ended before it could record us: nobody would find us
     host = read(directory / "host.json")
     cgroup.enter(host["machine"])
     boots = 0
     while True:
-        nspawn = subprocess.Popen(command(directory, host["machine"], host["bridge"]))
+        command = nspawn(directory / "root", host["machine"], directory.name, host["bridge"], CACHE / "uv")
+        process = subprocess.Popen(command)
         boots += 1
-        try:
-            leader = _leader(nspawn)
-            cgroup.wait_for_systemd(leader)
-            cgroup.give_controllers(leader)
-            write(directory / "boot.json", {"nspawn": nspawn.pid, "leader": leader, "boots": boots})
-        except (LabError, OSError) as error:
-            sys.stderr.write(f"lab: {error}\n")
-        code = nspawn.wait()
-        (directory / "boot.json").unlink(missing_ok=True)
+        started = Process.of(process.pid)
+        write(directory / "boot.json", {"nspawn": started.record() if started else None, "boots": boots})
+        code = process.wait()
         if code != REBOOT:
             return code
 
 
-def command(directory: Path, machine: str, bridge: str) -> list[str]:
+def nspawn(root: Path, machine: str, hostname: str, bridge: str, uv_cache: Path) -> list[str]:
     """Return nspawn's command line. Pure."""
     return [
-        "systemd-nspawn", "--quiet", f"--directory={directory}/root", "--boot", f"--machine={machine}",
-        "--register=no", "--keep-unit", f"--network-bridge={bridge}", "--resolv-conf=off", "--link-journal=no",
-        "--console=pipe", f"--bind={directory.parents[3]}/cache/uv:/var/cache/uv",
-        # so that IPAddressDeny and the like work in the guest
-        "--capability=CAP_BPF,CAP_PERFMON,CAP_SYS_ADMIN", "--system-call-filter=bpf",
-    ]  # fmt: skip
+        "systemd-nspawn",
+        "--quiet",
+        f"--directory={root}",
+        f"--machine={machine}",
+        f"--hostname={hostname}",
+        f"--network-bridge={bridge}",
+        f"--bind={uv_cache}:{guest.UV_CACHE}",
+        "--register=no",  # there may be no machined to know of it
+        "--keep-unit",
+        "--resolv-conf=off",
+        "--timezone=off",
+        "--link-journal=no",
+        "--console=pipe",
+        "--kill-signal=SIGRTMIN+3",  # for systemd: power off
+        # IPAddressDeny and the like are BPF programs
+        "--capability=CAP_BPF,CAP_PERFMON,CAP_SYS_ADMIN",
+        "--system-call-filter=bpf",
+        guest.INIT,
+    ]
 
 
-def _leader(nspawn: subprocess.Popen[bytes]) -> int:
-    limit = time.monotonic() + 30
-    while time.monotonic() < limit and nspawn.poll() is None:
-        if found := process.children(nspawn.pid):
-            return found[0]
-        time.sleep(0.05)
-    raise LabError("systemd-nspawn did not start the host")
+if __name__ == "__main__":
+    sys.exit(supervise(Path(sys.argv[1])))

@@ -39,7 +39,8 @@ class ModelServer:
     def __init__(self) -> None:
         self.delay = 0.0  # seconds an extraction takes
         self.failing: set[str] = set()  # an extraction of a text that holds one of these fails
-        self.refusing = 0  # this many of the next requests get a 429
+        self.refusing = 0  # this many of the next requests get `status`
+        self.status = 429
         self.broken_embeddings = False
         self.embedded: list[str] = []
         self.texts: list[str] = []  # every text that was extracted, in order
@@ -50,7 +51,7 @@ class ModelServer:
         """Return the answer to a conversation."""
         if self.refusing:
             self.refusing -= 1
-            raise Refusal(429)
+            raise Refusal(self.status)
         prompt = messages[-1]["content"]
         if "---Input Text---" in prompt:
             return self._extract(prompt)

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, cast
 
+import asyncpg
 import pytest
 
 from orchestrator.deliveries import Result
 from orchestrator.errors import DependencyError, RetryError
-from orchestrator.handlers.lightrag import completion, pump
+from orchestrator.handlers.lightrag import completion, lock, pump
 from orchestrator.handlers.lightrag.identity import Document
 from orchestrator.handlers.lightrag.ingestor import Ingestor
 from orchestrator.settings import LightRAGSettings
@@ -131,12 +132,12 @@ async def test_a_pipeline_run_that_raises_is_repeated(made: Fixture) -> None:
     """With a growing pause."""
 
     def shaky() -> None:
-        if made.engine.runs < 4:
+        if made.engine.runs < 3:
             raise RuntimeError("out of order")
         made.engine.finish()
 
     made.engine.on_process = shaky
-    assert await made.submit("a") == [Result(1, 1)] and made.engine.runs >= 4
+    assert await made.submit("a") == [Result(1, 1)] and made.engine.runs >= 3
 
 
 async def test_a_pipeline_that_runs_in_vain_ends_the_attempt(made: Fixture) -> None:
@@ -151,6 +152,17 @@ async def test_a_pipeline_that_runs_in_vain_ends_the_attempt(made: Fixture) -> N
         assert isinstance(end, RetryError) and end.counts and reason in str(end)
     made.engine.on_process = made.engine.finish
     assert await made.submit("a") == [Result(1, 1)]
+
+
+async def test_a_pipeline_without_a_database_burns_no_attempt(made: Fixture) -> None:
+    """No document is to blame."""
+
+    def away() -> None:
+        raise ConnectionResetError("gone")
+
+    made.engine.on_process = away
+    (end,) = await made.submit("a")
+    assert isinstance(end, RetryError) and not end.counts and end.delay_seconds
 
 
 async def test_a_doc_status_that_cannot_be_read_ends_the_wait(made: Fixture) -> None:
@@ -192,3 +204,28 @@ async def test_a_workspace_that_cannot_be_dropped_is_closed_all_the_same() -> No
     fixture.ingestor.start()
     await fixture.ingestor.close(drop=True)
     assert fixture.engine.closed and fixture.lock.released
+
+
+class CancelledConnection:
+    """A connection whose every statement somebody cancels."""
+
+    def add_termination_listener(self, _: object) -> None:
+        """Nobody ends it."""
+
+    def remove_termination_listener(self, _: object) -> None:
+        """As above."""
+
+    async def fetchval(self, _: str, *, timeout: float) -> None:
+        """Fail in a way that is no network's."""
+        raise asyncpg.QueryCanceledError("canceling statement due to user request")
+
+    async def close(self, *, timeout: float) -> None:
+        """Nothing to close."""
+
+
+async def test_a_lock_that_cannot_be_checked_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the reason: better opened once more than written by two."""
+    monkeypatch.setattr(lock, "CHECK_SECONDS", 0.01)
+    held = lock.WorkspaceLock(cast(Any, CancelledConnection()), "w")
+    await asyncio.wait_for(held.lost.wait(), 5)
+    await held.release()

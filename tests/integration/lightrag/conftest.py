@@ -31,6 +31,7 @@ def model(shared_model: ModelServer) -> Iterator[ModelServer]:
     """The model server, quick and well, and with nothing remembered."""
     yield shared_model
     shared_model.delay, shared_model.refusing, shared_model.broken_embeddings = 0.0, 0, False
+    shared_model.status = 429
     shared_model.failing.clear()
     shared_model.texts.clear()
     shared_model.embedded.clear()

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 COUNT = 16
 PROGRAM = """
-import asyncio, sys
+import asyncio, sys, uvloop
 from orchestrator.deliveries import Delivery
 from orchestrator.handlers.base import Context
 from orchestrator.handlers.lightrag.handler import LightRAGHandler
@@ -31,16 +31,20 @@ async def main(url, dsn, workspace, dimensions, count):
     chunks = [Delivery("r", "c", "job-1", f"c{i}", workspace, text) for i, text in enumerate(texts)]
     await asyncio.gather(*(handler(chunk, Context(step=lambda _: None)) for chunk in chunks))
 
-asyncio.run(main(*sys.argv[1:]))
+uvloop.run(main(*sys.argv[1:]))
 """
 
 
-async def test_a_killed_worker_is_succeeded(bench: Bench) -> None:
-    """Its lock dies with it. Blind re-enqueuing would leave a FAILED `dup-` row for each redelivered chunk."""
+async def test_a_killed_worker_is_succeeded(bench: Bench, tmp_path: Path) -> None:
+    """Its lock dies with it. Blind re-enqueuing would leave a FAILED `dup-` row for each redelivered chunk.
+
+    It runs as workers do, on uvloop, and in a directory whose files would lead LightRAG into another workspace.
+    """
+    (tmp_path / ".env").write_text("POSTGRES_WORKSPACE=leak\nWORKSPACE=leak\nMAX_ASYNC=1\n")
+    (tmp_path / "config.ini").write_text("[postgres]\nworkspace = leak\n")
     bench.model.delay = 0.1
     values = (bench.model.url, bench.dsn, bench.workspace, str(bench.settings.embedding_dimensions), str(COUNT))
-    root = Path(__file__).parents[3]
-    worker = await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, *values, cwd=root)
+    worker = await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, *values, cwd=tmp_path)
 
     async def some_are_done() -> bool:
         assert worker.returncode is None

@@ -8,7 +8,9 @@ import pytest
 
 from orchestrator.deliveries import Result
 from orchestrator.errors import CredentialError, RetryError
+from orchestrator.handlers.lightrag import workspaces
 from orchestrator.handlers.lightrag.handler import LightRAGHandler
+from orchestrator.handlers.lightrag.identity import document_id
 from tests.integration.lightrag.bench import Bench
 from tests.support.wait import wait_until
 
@@ -92,6 +94,27 @@ async def test_a_cancelled_delivery_leaves_its_document_to_the_pipeline(bench: B
     assert len(bench.model.texts) == 1
 
 
+async def test_a_delivery_cancelled_while_its_workspace_opens_leaves_nothing_open(bench: Bench) -> None:
+    """Whenever that is; a half-open engine must neither raise nor keep connections."""
+    handler = await bench.handler()
+    cut = 0
+    for n in range(20):
+        try:
+            async with asyncio.timeout(0.01 * n):
+                await bench.run(handler, "c1", TEXT, workspace=f"{bench.workspace}-{n}")
+        except TimeoutError:
+            cut += 1
+    assert cut > 5 and await bench.run(handler, "c1", TEXT) == Result(entities=3, relations=2)
+    await handler.close()
+
+    async def alone() -> bool:
+        return not await bench.sql(
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+    await wait_until(alone)
+
+
 async def test_what_a_dead_predecessor_left_needs_no_delivery(bench: Bench) -> None:
     """The pump begins with it."""
     first = await bench.handler()
@@ -124,8 +147,9 @@ async def test_tenants_stay_apart_whatever_the_environment_says(bench: Bench, mo
     assert sorted(row["workspace"] for row in rows) == [f"{bench.workspace}-a", f"{bench.workspace}-b"]
 
 
-async def test_an_ephemeral_workspace_leaves_nothing(bench: Bench) -> None:
+async def test_an_ephemeral_workspace_leaves_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is dropped when nobody waits in it, and empty again for the next: a canary is new each time."""
+    monkeypatch.setattr(workspaces, "EPHEMERAL_SECONDS", 0.1)
     handler = await bench.handler(ephemeral_workspaces=(bench.workspace,))
     for _ in range(2):
         ends = await bench.run_all(handler, {"c1": TEXT, "c2": "Helios Labs monitors Unit2 Works."})
@@ -135,6 +159,60 @@ async def test_an_ephemeral_workspace_leaves_nothing(bench: Bench) -> None:
             return not await bench.rows()
 
         await wait_until(nothing)
+
+
+async def test_an_ephemeral_workspace_lives_from_chunk_to_chunk(bench: Bench) -> None:
+    """Of one job, say; the end of the worker drops it, too."""
+    handler = await bench.handler(ephemeral_workspaces=(bench.workspace,))
+    await bench.run(handler, "c1", TEXT)
+    assert (await bench.run(handler, "c2", TEXT)).duplicate_of == document_id("job-1", "c1")
+    await handler.close()
+    assert await bench.rows() == {}
+
+
+async def test_what_an_ephemeral_workspace_was_left_with_is_dropped_first(bench: Bench) -> None:
+    """By a worker that was killed, say."""
+    await bench.run(await bench.handler(), "c1", TEXT)
+    await bench.close()
+    handler = await bench.handler(ephemeral_workspaces=(bench.workspace,))
+    assert await bench.run(handler, "c2", TEXT) == Result(entities=3, relations=2)
+
+
+async def test_few_idle_workspaces_are_kept_open(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each holds a connection: the longest idle goes when there are too many."""
+    monkeypatch.setattr(workspaces, "IDLE_WORKSPACES", 2)
+    handler = await bench.handler()
+    for n in range(4):
+        await bench.run(handler, "c1", TEXT, workspace=f"{bench.workspace}-{n}")
+
+    async def locked() -> list[str]:
+        rows = await bench.sql(
+            "SELECT application_name AS name FROM pg_stat_activity WHERE application_name LIKE $1",
+            f"%lock {bench.workspace}%",
+        )
+        return sorted(row["name"][-1] for row in rows)
+
+    async def two() -> bool:
+        return len(await locked()) <= 2
+
+    await wait_until(two)
+    assert await locked() == ["2", "3"]
+
+
+async def test_a_handler_that_closes_opens_nothing(bench: Bench) -> None:
+    """A chunk that arrives meanwhile would leave a lock and a pump behind."""
+    handler = await bench.handler()
+    await bench.run(handler, "c1", TEXT)
+    closing = asyncio.create_task(handler.close())
+    ends = []
+    while not closing.done():
+        ends.append((await bench.run_all(handler, {"c2": "Other Text is here."}))["c2"])
+        await asyncio.sleep(0)
+    await closing
+    assert ends and all(isinstance(e, RetryError) and not e.counts for e in ends)
+    assert not await bench.sql(
+        "SELECT 1 FROM pg_stat_activity WHERE application_name = $1", f"orchestrator lightrag lock {bench.workspace}"
+    )
 
 
 async def test_an_idle_workspace_gives_its_lock_back(bench: Bench) -> None:

@@ -26,6 +26,8 @@ TRIES_AGAIN = 2  # on 408, 409, 429, 5xx; the wait follows Retry-After
 # Wrong key, no such model, quota spent, overloaded: every text would get this answer. 403 is not among them: some
 # gateways refuse a text with it
 OUTAGES = frozenset({401, 404, 429, 503})
+# By name: the clients bring HTTP libraries of their own, with errors of the same names
+_UNREACHABLE = frozenset({"ConnectError", "ConnectTimeout", "ConnectionError"})
 OLLAMA_CONTEXT = 32_768  # tokens; Ollama's own default cuts the prompt of an extraction without a word
 
 
@@ -46,8 +48,9 @@ class _OpenAI:
     """An OpenAI-compatible server."""
 
     def __init__(self, base_url: str, key: str | None, seconds: float) -> None:
+        patience = openai.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
         self._client = openai.AsyncOpenAI(
-            base_url=base_url, api_key=key or "none", timeout=_patience(seconds), max_retries=TRIES_AGAIN
+            base_url=base_url, api_key=key or "none", timeout=patience, max_retries=TRIES_AGAIN
         )
 
     async def chat(self, model: str, messages: Messages, *, json: bool) -> str:
@@ -68,8 +71,8 @@ class _Ollama:
 
     def __init__(self, base_url: str, key: str | None, seconds: float) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        host = base_url.removesuffix("/v1")
-        self._client = ollama.AsyncClient(host=host, timeout=_patience(seconds), headers=headers)
+        patience = httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
+        self._client = ollama.AsyncClient(host=base_url.removesuffix("/v1"), timeout=patience, headers=headers)
 
     async def chat(self, model: str, messages: Messages, *, json: bool) -> str:
         options = {"num_ctx": OLLAMA_CONTEXT}
@@ -82,10 +85,6 @@ class _Ollama:
 
     async def close(self) -> None:
         await self._client.close()  # type: ignore[no-untyped-call]
-
-
-def _patience(seconds: float) -> httpx.Timeout:
-    return httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
 
 
 _BINDINGS: dict[str, Callable[[str, str | None, float], _Client]] = {"openai": _OpenAI, "ollama": _Ollama}
@@ -142,10 +141,11 @@ def _blame(url: str) -> Iterator[None]:
     try:
         yield
     except (openai.APIConnectionError, httpx.TransportError, ConnectionError) as error:
-        late = isinstance(error, openai.APITimeoutError | httpx.TimeoutException)
-        if late and not isinstance(error.__cause__ or error, httpx.ConnectTimeout):  # this text may be why it is slow
-            raise TimeoutError(f"the model at {url} did not answer in time") from error
-        raise DependencyError(f"{NO_MODEL}: {url}") from error
+        reason = type(error.__cause__ or error)
+        if _UNREACHABLE & {base.__name__ for base in reason.__mro__}:
+            raise DependencyError(f"{NO_MODEL}: {url}") from error
+        # it took the text, which may be why it is slow or died
+        raise TimeoutError(f"the model at {url} did not finish its answer ({reason.__name__})") from error
     except (openai.APIStatusError, ollama.ResponseError) as error:
         if error.status_code in OUTAGES:
             raise DependencyError(f"{NO_MODEL}: {url} says {error.status_code}") from error

@@ -7,6 +7,7 @@ private and undocumented names: LightRAG has no other way to run one FAILED docu
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import tempfile
@@ -28,6 +29,7 @@ from orchestrator.errors import DependencyError, RetryError
 from orchestrator.handlers.lightrag.endpoints import Endpoints
 from orchestrator.handlers.lightrag.identity import Document
 from orchestrator.handlers.lightrag.lock import UNREACHABLE, connect, unreachable
+from orchestrator.handlers.lightrag.pools import close_pools_that_fail
 from orchestrator.handlers.lightrag.tokens import PieceTokenizer
 from orchestrator.settings import LightRAGSettings
 
@@ -78,6 +80,8 @@ class Engines:
     def __init__(self, settings: LightRAGSettings, dsn: str, *, llm_key: str | None, embedding_key: str | None) -> None:
         self._settings = settings
         self._dsn = dsn
+        if any(name.startswith("PG") for name in _chosen(settings)):
+            close_pools_that_fail()
         self._endpoints = Endpoints(settings, llm_key=llm_key, embedding_key=embedding_key)
 
     async def open(self, workspace: str, *, read_only: bool = False) -> Engine:
@@ -89,7 +93,7 @@ class Engines:
         engine = Engine(rag)
         try:
             async with self._schema():
-                await rag.initialize_storages()
+                await engine.begin()
         except BaseException as error:
             await engine.close()
             if isinstance(error, UNREACHABLE):
@@ -113,8 +117,7 @@ class Engines:
 
     def _arguments(self, workspace: str, *, read_only: bool) -> dict[str, Any]:
         s = self._settings
-        storages = (s.kv_storage, s.doc_status_storage, s.graph_storage, s.vector_storage)
-        in_files = any(name.startswith(_FILE_STORAGES) for name in storages)
+        in_files = any(name.startswith(_FILE_STORAGES) for name in _chosen(s))
         return {
             "workspace": workspace,
             # LightRAG creates the directory even when nothing of it lies in files
@@ -153,6 +156,12 @@ class Engine:
 
     def __init__(self, rag: LightRAG) -> None:
         self._rag = rag
+        self._begun = False
+
+    async def begin(self) -> None:
+        """Connect the storages, and make or migrate their tables. Raises what the storages raise."""
+        await self._rag.initialize_storages()
+        self._begun = True
 
     async def statuses(self, ids: Sequence[str]) -> dict[str, DocumentStatus]:
         """Return the status of each document there is. Raises rather than leave one out."""
@@ -228,24 +237,35 @@ class Engine:
                 )
 
     async def close(self) -> None:
-        """End the engine's background tasks and give its connections back. It cannot be used again.
+        """End the engine's background tasks and give its connections back, also of one that began in part.
 
-        What is still in its buffers belongs to documents that are not PROCESSED and will be begun again; writing it
-        would need the embedding model, which may be why we stop.
+        It cannot be used again. What is still in its buffers belongs to documents that are not PROCESSED and will be
+        begun again; writing it would need the embedding model, which may be why we stop.
         """
         await asyncio.gather(*(stop(graceful=False) for stop in self._stops()), return_exceptions=True)
-        for name in _STORAGES:
-            await getattr(self._rag, name).drop_pending_index_ops()
         try:
             async with asyncio.timeout(CLOSE_SECONDS):  # a dead connection would be waited for as long as TCP likes
+                for name in _STORAGES:
+                    await self._leave(getattr(self._rag, name))
                 await self._rag.finalize_storages()
         except TimeoutError:
             log.warning("connections to the LightRAG database were cut", extra={"workspace": self._rag.workspace})
+
+    async def _leave(self, storage: Any) -> None:
+        if self._begun:
+            await storage.drop_pending_index_ops()
+            return
+        with contextlib.suppress(Exception):  # a storage that never began; LightRAG finalizes all or none
+            await storage.finalize()
 
     def _stops(self) -> Iterator[Any]:
         """Yield how to end the queues before the models; LightRAG leaves their workers running."""
         for call in (*self._rag.role_llm_funcs.values(), self._rag.embedding_func.func):
             yield call.shutdown
+
+
+def _chosen(settings: LightRAGSettings) -> tuple[str, ...]:
+    return settings.kv_storage, settings.doc_status_storage, settings.graph_storage, settings.vector_storage
 
 
 def _count(row: Mapping[str, Any] | None) -> int:

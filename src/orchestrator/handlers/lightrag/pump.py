@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from orchestrator.backoff import full_jitter
 from orchestrator.errors import RetryError
-from orchestrator.handlers.lightrag.completion import Completion
+from orchestrator.handlers.lightrag.completion import OUTAGE_SECONDS, Completion
+from orchestrator.handlers.lightrag.lock import UNREACHABLE
 
 if TYPE_CHECKING:  # importing it imports LightRAG
     from orchestrator.handlers.lightrag.engine import Engine
@@ -51,13 +52,12 @@ class Pump:
             futile += 1
             if futile >= FUTILE_RUNS:
                 futile = 0
-                reason = error or "documents did not end"
-                self._completion.fail_all(RetryError(f"the pipeline ran {FUTILE_RUNS} times in vain: {reason}"))
+                self._completion.fail_all(_in_vain(error))
                 continue
             await asyncio.sleep(full_jitter(futile, base_seconds=BASE_SECONDS, cap_seconds=CAP_SECONDS))
             self.wake()
 
-    async def _once(self) -> str | None:
+    async def _once(self) -> Exception | None:
         """Run the pipeline once; return why it failed."""
         self.running = True
         try:
@@ -65,7 +65,15 @@ class Pump:
             await self._completion.check()
         except Exception as error:
             log.warning("pipeline run failed", extra={"error": f"{type(error).__name__}: {error}"[:500]})
-            return f"{type(error).__name__}: {error}"
+            return error
         finally:
             self.running = False
         return None
+
+
+def _in_vain(error: Exception | None) -> RetryError:
+    reason = "documents did not end" if error is None else f"{type(error).__name__}: {error}"
+    message = f"the pipeline ran {FUTILE_RUNS} times in vain: {reason}"
+    if isinstance(error, UNREACHABLE):  # the database was away: no document is to blame
+        return RetryError(message, counts=False, delay_seconds=OUTAGE_SECONDS)
+    return RetryError(message)

@@ -38,6 +38,11 @@ class _Place:
     busy_until: float = 0.0
     timer: asyncio.TimerHandle | None = None
 
+    @property
+    def working(self) -> bool:
+        """Return whether its pipeline runs though nobody may be in it."""
+        return self.ingestor is not None and self.ingestor.alive and self.ingestor.working
+
 
 class Workspaces:
     """One ingestor a workspace. Ephemeral workspaces are empty when opened, and dropped when nobody is in them."""
@@ -47,16 +52,18 @@ class Workspaces:
         self._dsn = dsn
         self._settings = settings
         self._places: dict[str, _Place] = {}
+        self._idle: dict[_Place, None] = {}  # open, nobody in it; the longest idle first
         self._closing: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     @asynccontextmanager
     async def use(self, name: str) -> AsyncIterator[Ingestor]:
         """Give the workspace's ingestor. Raises RetryError that burns no attempt when it cannot be had now."""
+        if self._closed:
+            raise _stopping()
         place = self._places.setdefault(name, _Place(name))
         place.users += 1
-        if place.timer is not None:
-            place.timer.cancel()
-            place.timer = None
+        self._rouse(place)
         try:
             yield await self._opened(place)
         finally:
@@ -65,18 +72,22 @@ class Workspaces:
                 self._left(place)
 
     async def close(self) -> None:
-        """Close all."""
-        for place in self._places.values():
-            if place.timer is not None:
-                place.timer.cancel()
+        """Close all; nothing is opened any more."""
+        self._closed = True
+        for place in list(self._idle):
+            self._rouse(place)
         await asyncio.gather(*self._closing, return_exceptions=True)
-        await asyncio.gather(*(self._close(place) for place in list(self._places.values())))
+        ends = await asyncio.gather(*(self._close(p) for p in list(self._places.values())), return_exceptions=True)
+        for error in filter(None, ends):
+            log.error("workspace not closed", extra={"error": f"{type(error).__name__}: {error}"})
 
     async def _opened(self, place: _Place) -> Ingestor:
         async with place.gate:
             if place.ingestor is not None and place.ingestor.alive:
                 return place.ingestor
             await self._close_ingestor(place)
+            if self._closed:
+                raise _stopping()
             if time.monotonic() < place.busy_until:
                 raise _busy(place.name)
             try:
@@ -110,16 +121,27 @@ class Workspaces:
         return place.name in self._settings.ephemeral_workspaces
 
     def _left(self, place: _Place) -> None:
-        """Nobody is in it: close an ephemeral one now, another when it has been idle."""
-        if self._ephemeral(place) or place.ingestor is None:
+        """Nobody is in it: close it when it has been idle for a while, or when too many are."""
+        if self._closed:
+            return
+        if place.ingestor is None:
             self._retire(place)
-        else:
-            loop = asyncio.get_running_loop()
-            place.timer = loop.call_later(self._settings.idle_engine_seconds, self._idle, place)
+            return
+        idle = EPHEMERAL_SECONDS if self._ephemeral(place) else self._settings.idle_engine_seconds
+        place.timer = asyncio.get_running_loop().call_later(idle, self._idled, place)
+        self._idle[place] = None
+        if len(self._idle) > IDLE_WORKSPACES and (longest := next((p for p in self._idle if not p.working), None)):
+            self._idled(longest)
 
-    def _idle(self, place: _Place) -> None:
-        place.timer = None
-        if place.ingestor is not None and place.ingestor.alive and place.ingestor.working:
+    def _rouse(self, place: _Place) -> None:
+        self._idle.pop(place, None)
+        if place.timer is not None:
+            place.timer.cancel()
+            place.timer = None
+
+    def _idled(self, place: _Place) -> None:
+        self._rouse(place)
+        if place.working:
             self._left(place)
         else:
             self._retire(place)
@@ -145,6 +167,10 @@ class Workspaces:
         if ingestor is not None:
             await ingestor.close(drop=self._ephemeral(place) and place.users == 0)
             log.info("workspace closed", extra={"workspace": place.name})
+
+
+def _stopping() -> RetryError:
+    return RetryError("the worker stops", counts=False, delay_seconds=0)
 
 
 def _busy(name: str) -> RetryError:

@@ -1,0 +1,124 @@
+"""What a model endpoint does wrong, and whether the text is to blame: only then an attempt is burned."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import DependencyError
+from orchestrator.handlers.lightrag import endpoints
+from orchestrator.handlers.lightrag.completion import NO_MODEL
+from orchestrator.handlers.lightrag.endpoints import Endpoints
+from orchestrator.settings import LightRAGSettings
+from tests.support.model_server import DIMENSIONS, ModelServer
+
+both = pytest.mark.parametrize("binding", ["openai", "ollama"])
+
+
+@pytest.fixture(autouse=True)
+def once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once is enough to see what an error becomes; that a 429 is waited out has a test of its own."""
+    monkeypatch.setattr(endpoints, "TRIES_AGAIN", 0)
+
+
+@asynccontextmanager
+async def made(url: str, binding: str, **changes: Any) -> AsyncIterator[Endpoints]:
+    """Endpoints of a server."""
+    settings = LightRAGSettings(
+        llm_base_url=url, embedding_base_url=url, llm_binding=binding, embedding_binding=binding, **changes
+    )
+    found = Endpoints(settings, llm_key="k", embedding_key=None)
+    yield found
+    await found.close()
+
+
+def calls(found: Endpoints) -> list[Callable[[], Awaitable[object]]]:
+    """Return one call of each model."""
+    return [lambda: found.complete("Who?"), lambda: found.embed(["Helios Labs"])]
+
+
+@both
+async def test_both_models_answer(binding: str, model: ModelServer) -> None:
+    """One vector a text, in order."""
+    async with made(model.url, binding) as found:
+        assert await found.complete("Who?", "You know.", [{"role": "user", "content": "Hm"}]) == (
+            "According to the sources, so it is."
+        )
+        vectors = await found.embed(["Helios Labs", "Titan Corp"])
+        assert vectors.shape == (2, DIMENSIONS) and (vectors[0] != vectors[1]).any()
+
+
+@both
+@pytest.mark.parametrize("status", [401, 404, 429, 503])
+async def test_an_endpoint_that_serves_nobody_is_an_outage(binding: str, status: int, model: ModelServer) -> None:
+    """A revoked key must not bury the whole queue."""
+    model.refusing, model.status = 9, status
+    async with made(model.url, binding) as found:
+        with pytest.raises(DependencyError, match=f"{NO_MODEL}.* says {status}"):
+            await found.complete("Who?")
+
+
+@both
+@pytest.mark.parametrize("status", [400, 403, 413, 500])
+async def test_a_text_that_is_refused_is_to_blame(binding: str, status: int, model: ModelServer) -> None:
+    """As too long, or as forbidden."""
+    model.refusing, model.status = 9, status
+    async with made(model.url, binding) as found:
+        with pytest.raises(Exception, match=r"(?i)refused by the test") as raised:
+            await found.complete("Who?")
+    assert not isinstance(raised.value, DependencyError)
+
+
+@both
+async def test_nobody_listens(binding: str) -> None:
+    """The model's service is down."""
+    async with made("http://127.0.0.1:9/v1", binding) as found:
+        for call in calls(found):
+            with pytest.raises(DependencyError, match=NO_MODEL):
+                await call()
+
+
+@both
+async def test_a_host_that_is_off_is_not_a_slow_model(binding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No packet comes back: connecting takes as long as one lets it."""
+    monkeypatch.setattr(endpoints, "CONNECT_SECONDS", 0.1)
+    with ExitStack() as stack:
+        hole = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):  # whom nobody accepts: the next gets no answer
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(hole.getsockname())
+        async with made(f"http://127.0.0.1:{hole.getsockname()[1]}/v1", binding) as found:
+            with pytest.raises(DependencyError, match=NO_MODEL):
+                await found.complete("Who?")
+
+
+@both
+async def test_a_model_that_dies_of_a_text_is_no_outage(binding: str) -> None:
+    """Or that text would come again for ever."""
+
+    async def die(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.abort()
+
+    async with await asyncio.start_server(die, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with made(f"http://127.0.0.1:{port}/v1", binding) as found:
+            for call in calls(found):
+                with pytest.raises(TimeoutError, match="did not finish"):
+                    await call()
+
+
+@both
+async def test_a_model_that_is_too_slow_is_no_outage(binding: str, model: ModelServer) -> None:
+    """The text may be why."""
+    model.delay = 0.5
+    prompt = "---Input Text---\n```\nHelios Labs.\n```\n\n---Output---"
+    async with made(model.url, binding, llm_timeout_seconds=0.1) as found:
+        with pytest.raises(TimeoutError, match="did not finish"):
+            await found.complete(prompt)
