@@ -39,7 +39,7 @@ class LightRAGSettings(Settings):
     summary_language: str = "English"
     postgres_connections: int = 8
     idle_engine_seconds: float = 300.0  # an unused workspace gives its lock and its engine back
-    ephemeral_workspaces: tuple[str, ...] = ("canary",)  # dropped, tables' rows and all, when their work is done
+    ephemeral_workspaces: tuple[str, ...] = ("canary",)  # dropped, rows and all, 2 s after their last chunk
 
     def check(self) -> None:
         """Check ranges and the names of the bindings."""

@@ -1,0 +1,134 @@
+"""The Redis Stream source against a real Redis."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import redis.asyncio as redis
+
+from orchestrator.deliveries import Delivery
+from orchestrator.sources.redis_stream import RedisStreamSource, connect, publish
+from tests.support.wait import wait_until
+
+LEASE = 0.2
+A, B = "h-x-0", "h-x-1"
+
+
+@pytest.fixture
+async def client(redis_url: str) -> AsyncIterator[redis.Redis]:
+    """A client as the worker makes it."""
+    opened = connect(redis_url)
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+async def source(client: redis.Redis) -> RedisStreamSource:
+    """A source with two consumers."""
+    made = RedisStreamSource(client, stream="q", group="g", lease_seconds=LEASE)
+    await made.open([A, B])
+    return made
+
+
+async def put(client: redis.Redis, count: int) -> None:
+    """Publish chunks c0, c1, …"""
+    await publish(client, "q", [("job", f"c{i}", "w") for i in range(count)])
+
+
+async def times_delivered(client: redis.Redis) -> list[int]:
+    """Return Redis's own delivery counts of what is pending."""
+    rows: Any = await client.xpending_range("q", "g", "-", "+", 100)
+    return [row["times_delivered"] for row in rows]
+
+
+async def test_x35_what_was_queued_before_the_group_is_served(client: redis.Redis) -> None:
+    """A group made at `$` loses it."""
+    await put(client, 2)
+    late = RedisStreamSource(client, stream="q", group="g", lease_seconds=LEASE)
+    await late.open([A])
+    await late.open([A])
+    assert [d.chunk_id for d in await late.claim(A, 10, 0.05)] == ["c0", "c1"]
+
+
+async def test_x11_consumers_are_registered_before_any_read(source: RedisStreamSource) -> None:
+    """XINFO shows every slot as soon as the worker is ready."""
+    assert [(c.name, c.pending) for c in await source.consumers()] == [(A, 0), (B, 0)]
+
+
+async def test_x33_acked_entries_leave_the_stream(client: redis.Redis, source: RedisStreamSource) -> None:
+    """XACK alone frees nothing."""
+    await put(client, 3)
+    await source.ack(await source.claim(A, 10, 0.05))
+    assert await client.xlen("q") == 0 and await times_delivered(client) == []
+
+
+async def test_a_renewed_lease_is_kept_and_counts_no_delivery(client: redis.Redis, source: RedisStreamSource) -> None:
+    """Past twice its length nobody takes it over; without renewal somebody does, and the loser hears of it."""
+    await put(client, 1)
+    await source.recover(B, 10)
+    held = await source.claim(A, 10, 0.05)
+    for _ in range(6):
+        assert await source.renew(held) == []
+        assert await source.recover(B, 10) == []
+        await source.claim(B, 1, LEASE / 3)
+    assert await times_delivered(client) == [1]
+    taken: list[Delivery] = await wait_until(lambda: source.recover(B, 10))
+    assert [d.receipt for d in taken] == [held[0].receipt]
+    assert await source.renew(held) == held
+
+
+async def test_entries_of_a_former_life_come_back_at_once(client: redis.Redis, source: RedisStreamSource) -> None:
+    """A restarted worker need not wait for its own lease to run out."""
+    await put(client, 2)
+    await source.claim(A, 10, 0.05)
+    again = RedisStreamSource(client, stream="q", group="g", lease_seconds=3600)
+    await again.open([A, B])
+    assert len(await again.recover(A, 10)) == 2
+
+
+async def test_a_retry_is_not_early_and_adds_one_entry(client: redis.Redis, source: RedisStreamSource) -> None:
+    """Given back twice by the same receipt it is still one; X-47: the depth counts it while it waits."""
+    await put(client, 1)
+    held = await source.claim(A, 10, 0.05)
+    await source.retry([(held[0], 0.3)])
+    await source.retry([(held[0], 0.3)])
+    await source.recover(A, 10)
+    assert await source.claim(A, 10, 0.05) == [] and await source.depth() == 1
+
+    async def due() -> list[Delivery]:
+        await source.recover(A, 10)
+        return await source.claim(A, 10, 0.02)
+
+    assert [d.chunk_id for d in await wait_until(due)] == ["c0"]
+    assert await client.zcard("q:delayed") == 0
+
+
+async def test_release_and_bury(client: redis.Redis, source: RedisStreamSource) -> None:
+    """Released at once for anybody; buried with its reason, and out of the way."""
+    await put(client, 1)
+    await source.release(await source.claim(A, 10, 0.05))
+    held = await source.claim(B, 10, 0.05)
+    assert [d.chunk_id for d in held] == ["c0"]
+    await source.bury([(held[0], "no good")])
+    assert await source.depth() == 0
+    found: Any = await client.xrange("q:dead")
+    (dead,) = found
+    assert dead[1][b"dead_reason"] == b"no good" and dead[1][b"chunk_id"] == b"c0"
+
+
+async def test_x48_only_consumers_that_hold_nothing_are_removed(client: redis.Redis, source: RedisStreamSource) -> None:
+    """DELCONSUMER drops what is pending."""
+    await put(client, 1)
+    await source.claim(A, 1, 0.05)
+    assert await source.retire([A, B, "nobody"]) == [B]
+    assert [(c.name, c.pending) for c in await source.consumers()] == [(A, 1)]
+
+
+async def test_an_emptied_redis_is_furnished_again(client: redis.Redis, source: RedisStreamSource) -> None:
+    """FLUSHALL, then the next call of any kind goes on."""
+    await client.flushall()
+    assert await source.claim(A, 10, 0.05) == []
+    await put(client, 1)
+    assert len(await source.claim(B, 10, 0.05)) == 1
