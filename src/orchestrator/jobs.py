@@ -26,6 +26,23 @@ class ChunkStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Priority(StrEnum):
+    """Bands of a queue: a higher one goes first, and none starves."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class FailurePolicy(StrEnum):
+    """What dead chunks mean for their job."""
+
+    STRICT = "strict"  # the others run to their end, then the job has failed
+    FAIL_FAST = "fail_fast"  # the first dead chunk fails the job and cancels the others
+    THRESHOLD = "threshold"  # the same once more than `max_failed` are dead; fewer, and the job completes
+    BEST_EFFORT = "best_effort"  # the job completes unless none was processed
+
+
 JOB_TRANSITIONS: Mapping[JobStatus, frozenset[JobStatus]] = {
     JobStatus.QUEUED: frozenset({JobStatus.PROCESSING, JobStatus.CANCELLED}),
     JobStatus.PROCESSING: frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED}),

@@ -13,6 +13,7 @@ from orchestrator.jobs import JobStatus
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.jobs import NewChunk, NewJob
 from orchestrator.ledger.schema import migrate, pending
+from orchestrator.ledger.statements import migrations
 from tests.support.jobs import delivery_of, new_job
 
 DONE = Outcome(Verdict.PROCESSED, Result(entities=3, relations=2))
@@ -202,7 +203,7 @@ async def test_a_runtime_role_reads_and_writes_rows_and_no_more(database: str) -
     owner = await asyncpg.connect(database)
     await owner.execute("DROP ROLE IF EXISTS runtime_test")
     await owner.execute("CREATE ROLE runtime_test LOGIN")
-    assert await migrate(database, grant_to=("runtime_test",)) == ["0001_ledger.sql"]
+    assert await migrate(database, grant_to=("runtime_test",)) == [name for _, name, _ in migrations()]
     assert await migrate(database, grant_to=("runtime_test",)) == [] and await pending(database) == []
     ledger = await Ledger.open(database.replace("postgres@", "runtime_test@"))
     job = new_job(1)

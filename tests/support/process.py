@@ -1,4 +1,4 @@
-"""A process as it is deployed: the program on settings and credentials, its readiness and processor time observed."""
+"""A process as it is deployed: the program on settings and credentials, observed as systemd would observe it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from tests.support.program import PROGRAM
+from tests.support.wait import wait_until
 
 START_SECONDS = 40.0
 STOP_SECONDS = 80.0
@@ -25,6 +26,14 @@ class Process:
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process = process
         self._log = log
+        self.messages: list[str] = []
+        """What it told systemd so far, a line each."""
+
+    @property
+    def status(self) -> str:
+        """The line `systemctl status` would show."""
+        told = [m.removeprefix("STATUS=") for m in self.messages if m.startswith("STATUS=")]
+        return told[-1] if told else ""
 
     @property
     def log(self) -> str:
@@ -41,46 +50,59 @@ class Process:
         if self._process.returncode is not None:
             raise RuntimeError(f"the process ended with {self._process.returncode}:\n{self.log[-2000:]}")
 
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal; it may have ended already."""
+        if self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def ended(self) -> int:
+        """Return its exit code once it has ended."""
+        return await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
+
     async def stop(self) -> int:
         """Tell it to stop, as systemd would; return its exit code."""
-        if self._process.returncode is None:
-            self._process.send_signal(signal.SIGTERM)
-        return await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
+        self.send(signal.SIGTERM)
+        return await self.ended()
+
+    async def ready(self) -> None:
+        """Wait until it says that it is. Raises RuntimeError when it ends instead."""
+
+        async def told() -> bool:
+            self.check()
+            return "READY=1" in self.messages
+
+        await wait_until(told, within=START_SECONDS, what="READY=1")
+
+    def listen(self, notified: socket.socket) -> None:
+        """Keep what it sends to the notify socket; call when there is something to read."""
+        with suppress(BlockingIOError):
+            while True:
+                self.messages += notified.recv(4096).decode().split("\n")
 
 
 @asynccontextmanager
-async def program(directory: Path, *words: str) -> AsyncIterator[Process]:
-    """Run `orchestrator …` until the block ends; gives it once it is ready."""
+async def program(
+    directory: Path, *words: str, ready: bool = True, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Process]:
+    """Run `orchestrator …` until the block ends; gives it once it is ready, or at once."""
     path, log = directory / f"notify-{words[0]}", directory / f"{words[0]}.log"
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified, log.open("wb") as written:
         notified.bind(str(path))
         notified.setblocking(False)
-        environment = {**os.environ, "NOTIFY_SOCKET": str(path)}
-        started = await asyncio.create_subprocess_exec(PROGRAM, *words, env=environment, stderr=written)
+        loop = asyncio.get_running_loop()
+        around = {**os.environ, **(environment or {}), "NOTIFY_SOCKET": str(path)}
+        started = await asyncio.create_subprocess_exec(PROGRAM, *words, env=around, stderr=written)
         process = Process(started, log)
+        loop.add_reader(notified, process.listen, notified)
         try:
-            await asyncio.wait_for(_ready(notified, process, started), START_SECONDS)
+            if ready:
+                await process.ready()
             yield process
         finally:
             await process.stop()
-
-
-async def _ready(notified: socket.socket, process: Process, started: asyncio.subprocess.Process) -> None:
-    loop = asyncio.get_running_loop()
-    ended = asyncio.create_task(started.wait())
-    told = asyncio.create_task(loop.sock_recv(notified, 4096))
-    try:
-        while True:
-            await asyncio.wait((told, ended), return_when=asyncio.FIRST_COMPLETED)
-            if not told.done():
-                process.check()
-            if b"READY=1" in told.result():
-                return
-            told = asyncio.create_task(loop.sock_recv(notified, 4096))
-    finally:
-        ended.cancel()
-        told.cancel()
+            process.listen(notified)
+            loop.remove_reader(notified)
 
 
 def write_settings(directory: Path, *, redis_url: str, dsn: str, lightrag_dsn: str = "", **pool: Any) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from hashlib import sha256
 
 import orjson
@@ -18,7 +19,7 @@ from orchestrator.api.problems import ProblemError
 from orchestrator.api.submission import Submission, parse
 from orchestrator.errors import CredentialError
 from orchestrator.events.log import Event
-from orchestrator.jobs import JobStatus
+from orchestrator.jobs import FailurePolicy, JobStatus, Priority
 from orchestrator.ledger.jobs import Job
 from orchestrator.tracker.redis_view import fields_of
 
@@ -151,7 +152,9 @@ def test_the_fast_view_tells_what_the_ledger_told_it() -> None:
         job_id="j", tenant="t", worker_type="lightrag", queue="q", workspace="w", job_type="ingestion", source_type="",
         status=JobStatus.PROCESSING, chunks_total=3, queued=1, running=1, processed=1, failed=0, cancelled=0,
         entities=4, relations=5, version=9, metadata={"a": [1]}, error_message=None, error_chunk_id=None,
-        request_hash=None, created_at=NOW, started_at=NOW, completed_at=None, changed_at=NOW,
+        request_hash=None, priority=Priority.HIGH, not_before=NOW, failure_policy=FailurePolicy.THRESHOLD,
+        max_failed=2, budget=Decimal("1.5"), cost=Decimal("0.25"), model_calls=3, prompt_tokens=20,
+        completion_tokens=10, created_at=NOW, started_at=NOW, completed_at=None, changed_at=NOW,
     )  # fmt: skip
     fresh, stale = view_of(job), stale_view("j", fields_of(job))
     assert stale.stale and not fresh.stale

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +41,20 @@ def test_a_producers_entry_carries_its_text() -> None:
         ({b"metadata": b"[]"}, "not a JSON object"),
         ({b"chunks_total": b"0"}, "chunks_total"),
         ({b"chunks_total": b"many"}, "chunks_total"),
+        ({b"chunks_total": b"-3"}, "chunks_total"),
+        ({b"chunks_total": b"10000001"}, "chunks_total"),
+        ({b"chunks_total": b"00000000012"}, "chunks_total"),
+        ({b"chunks_total": b"9" * 5000}, "chunks_total"),
+        ({b"chunks_total": "\u00b2".encode()}, "chunks_total"),
+        ({b"job_id": b"\xff"}, "not UTF-8"),
+        ({b"workspace": b""}, "workspace"),
+        ({b"workspace": b"w" * 65}, "workspace"),
+        ({b"workspace": b"w\x1b[2J"}, "control characters"),
+        ({b"source_uri": b"\xff"}, "source_uri"),
+        ({b"metadata": b"\xff"}, "not JSON"),
+        ({b"metadata": b'{"a": NaN}'}, "not JSON"),
+        ({b"metadata": b'{"a": "\\u0000"}'}, "NUL"),
+        ({b"metadata": b'{"a":' * 400 + b"1" + b"}" * 400}, "too deep"),
     ],
 )
 def test_x36_a_malformed_entry_says_what_is_wrong(change: dict[bytes, bytes], says: str) -> None:
@@ -46,17 +63,52 @@ def test_x36_a_malformed_entry_says_what_is_wrong(change: dict[bytes, bytes], sa
     assert found.problem is not None and says in found.problem
 
 
+@pytest.mark.parametrize("name", [b"job_id", b"chunk_id"])
+def test_x36_a_missing_id_is_named_and_the_other_is_kept(name: bytes) -> None:
+    """What could be read goes into the dead letter."""
+    found = parse("1-0", "h-x-0", {k: v for k, v in GOOD.items() if k != name})
+    assert found.problem == f"field {name.decode()} is missing"
+
+
 def test_an_entry_of_neither_kind_is_malformed() -> None:
     """No content and no version, or a version of the future."""
     assert "missing" in str(parse("1-0", "c", {b"job_id": b"j", b"chunk_id": b"c"}).problem)
     assert "unknown" in str(parse("1-0", "c", {b"job_id": b"j", b"chunk_id": b"c", b"v": b"9"}).problem)
 
 
-NAMES = st.sampled_from([b"job_id", b"chunk_id", b"content", b"metadata", b"workspace", b"chunks_total", b"v"])
+NAMES = st.sampled_from(
+    [b"job_id", b"chunk_id", b"content", b"metadata", b"workspace", b"chunks_total", b"source_uri", b"v"]
+)
+VALUES = st.binary(max_size=200) | st.text(max_size=200).map(str.encode) | st.integers().map(lambda n: str(n).encode())
 
 
-@given(st.dictionaries(NAMES | st.binary(max_size=5), st.binary(max_size=200)))
+@given(st.dictionaries(NAMES | st.binary(max_size=5), VALUES))
 def test_nothing_a_stranger_writes_raises(fields: dict[bytes, bytes]) -> None:
     """It is a delivery with its receipt, sound or with a reason."""
     found = parse("1-0", "h-x-0", fields)
-    assert found.receipt == "1-0" and (found.problem is None or found.problem)
+    assert (found.receipt, found.consumer) == ("1-0", "h-x-0") and (found.problem is None or found.problem)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(
+    st.text(max_size=200),
+    st.text(max_size=50),
+    st.dictionaries(st.text(), JSON, max_size=3),
+    st.integers(-3, 2 * 10**7),
+)
+def test_a_sound_delivery_can_be_stored(content: str, name: str, metadata: dict[str, object], total: int) -> None:
+    """PostgreSQL takes no NUL, and names are bounded and printable: what would be refused later is refused here."""
+    raw = {"job_id": name, "chunk_id": name, "content": content, "chunks_total": str(total)}
+    fields = {key.encode(): value.encode() for key, value in raw.items()} | {b"metadata": json.dumps(metadata).encode()}
+    found = parse("1-0", "h-x-0", fields)
+    if found.problem is None:
+        assert found.content == content and "\x00" not in content
+        assert 1 <= len(found.job_id) <= 128 and found.job_id.isprintable()
+        assert found.chunks_total == total and 1 <= total <= 10_000_000
+        assert b"\\u0000" not in orjson.dumps(dict(found.metadata))

@@ -90,6 +90,11 @@ async def _read(request: Request, caller: Caller, deps: Deps, worker: WorkerType
             metadata=found.metadata,
             idempotency_key=key,
             request_hash=found.digest(workspace) if key else None,
+            priority=found.wishes.priority,
+            not_before=found.wishes.not_before,
+            failure_policy=found.wishes.failure_policy,
+            max_failed=found.wishes.max_failed,
+            budget=found.wishes.budget,
         )
 
     return make() if len(raw) < LARGE_BODY else await asyncio.to_thread(make)

@@ -15,7 +15,7 @@ from orchestrator import keys
 from orchestrator.api.auth import Authenticated, Caller
 from orchestrator.api.cursors import chunk_cursor, encode, job_cursor
 from orchestrator.api.deps import Deps, Needs
-from orchestrator.api.models import ChunkPage, ChunkView, Counts, JobPage, JobView, Links
+from orchestrator.api.models import ChunkPage, ChunkView, Counts, JobPage, JobView, Links, Usage
 from orchestrator.api.openapi import problems
 from orchestrator.api.patience import within
 from orchestrator.api.problems import ProblemError
@@ -143,6 +143,17 @@ def view_of(job: Job) -> JobView:
         relations=job.relations,
         error=job.error_message,
         error_chunk_id=job.error_chunk_id,
+        priority=job.priority,
+        not_before=job.not_before,
+        failure_policy=job.failure_policy,
+        max_failed=job.max_failed,
+        usage=Usage(
+            model_calls=job.model_calls,
+            prompt_tokens=job.prompt_tokens,
+            completion_tokens=job.completion_tokens,
+            cost=float(job.cost),
+            budget=None if job.budget is None else float(job.budget),
+        ),
         metadata=dict(job.metadata),
         links=links_of(job.job_id),
     )
@@ -186,6 +197,17 @@ def stale_view(job_id: str, fields: dict[str, str]) -> JobView:
         "relations": int(fields.get("relations", 0)),
         "error": fields.get("error_message") or None,
         "error_chunk_id": None,
+        "priority": fields.get("priority", "normal"),
+        "not_before": _time(fields.get("not_before")),
+        "failure_policy": fields.get("failure_policy", "strict"),
+        "max_failed": int(fields.get("max_failed", 0)),
+        "usage": {
+            "model_calls": int(fields.get("model_calls", 0)),
+            "prompt_tokens": int(fields.get("prompt_tokens", 0)),
+            "completion_tokens": int(fields.get("completion_tokens", 0)),
+            "cost": float(fields.get("cost", 0)),
+            "budget": float(fields["budget"]) if fields.get("budget") else None,
+        },
         "metadata": orjson.loads(fields.get("metadata") or "{}"),
         "stale": True,
         "links": links_of(job_id),

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from orchestrator.jobs import ChunkStatus, JobStatus
+from orchestrator.jobs import ChunkStatus, FailurePolicy, JobStatus, Priority
 
 ID_LENGTH = 128
 
@@ -64,6 +64,18 @@ class IngestRequest(BaseModel):
         description="the tenant's name, or a name that begins with it and a dash; given: the tenant's name",
     )
     metadata: dict[str, Any] | None = None
+    priority: Priority = Field(default=Priority.NORMAL, description="higher bands go first; none starves")
+    delay_seconds: float | None = Field(default=None, ge=0, description="start no earlier than so long after now")
+    not_before: datetime | None = Field(
+        default=None, description="start no earlier than this; instead of delay_seconds"
+    )
+    failure_policy: FailurePolicy = Field(
+        default=FailurePolicy.STRICT,
+        description="strict: a dead chunk fails the job at its end; fail_fast: at once, the others are cancelled; "
+        "threshold: the same once more than max_failed are dead; best_effort: fails when none was processed",
+    )
+    max_failed: int | None = Field(default=None, ge=0, description="of failure_policy threshold")
+    budget: float | None = Field(default=None, ge=0, description="what the job's model calls may cost; then it pauses")
 
 
 class Links(BaseModel):
@@ -93,6 +105,16 @@ class Counts(BaseModel):
     cancelled: int
 
 
+class Usage(BaseModel):
+    """What a job's model calls used so far, failed runs included."""
+
+    model_calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float = Field(description="by the price table of the settings, in its currency")
+    budget: float | None = Field(description="the job pauses when its cost reaches this")
+
+
 class JobView(BaseModel):
     """A job, as the ledger knows it; `stale` when it came from the fast view because PostgreSQL did not answer."""
 
@@ -113,6 +135,11 @@ class JobView(BaseModel):
     relations: int
     error: str | None
     error_chunk_id: str | None
+    priority: Priority
+    not_before: datetime | None
+    failure_policy: FailurePolicy
+    max_failed: int
+    usage: Usage
     metadata: dict[str, Any]
     stale: bool = False
     links: Links

@@ -11,13 +11,13 @@ import orjson
 
 from orchestrator.api.models import ID_LENGTH
 from orchestrator.api.problems import ERRORS_SHOWN, invalid
+from orchestrator.api.wishes import WISH_KEYS, Wishes, check, wishes
 from orchestrator.ledger.jobs import NewChunk
+from orchestrator.metadata import RULE, is_metadata
 
-BODY_KEYS = frozenset({"chunks", "source_type", "workspace", "metadata"})
+BODY_KEYS = frozenset({"chunks", "source_type", "workspace", "metadata"}) | WISH_KEYS
 CHUNK_KEYS = frozenset({"text", "source_uri", "chunk_id", "metadata"})
 URI_LENGTH = 2048
-MAX_DEPTH = 32  # of metadata; the encoder of jsonb goes no deeper than 254
-METADATA_RULE = f"must be an object, nested at most {MAX_DEPTH} deep"
 UTF8_MOST = 4  # bytes a character may take
 Errors = list[tuple[str, str]]
 
@@ -30,6 +30,7 @@ class Submission:
     source_type: str
     workspace: str | None
     metadata: dict[str, Any]
+    wishes: Wishes
     document: dict[str, Any]
 
     def digest(self, workspace: str) -> str:
@@ -53,7 +54,12 @@ def parse(body: bytes, *, max_chunks: int, max_chunk_bytes: int) -> Submission:
     if b"\\u0000" in body and (where := _nul(document)):
         raise invalid((where, "must not hold the character NUL"))
     return Submission(
-        chunks, document.get("source_type", ""), document.get("workspace"), document.get("metadata") or {}, document
+        chunks=chunks,
+        source_type=document.get("source_type", ""),
+        workspace=document.get("workspace"),
+        metadata=document.get("metadata") or {},
+        wishes=wishes(document),
+        document=document,
     )
 
 
@@ -73,8 +79,9 @@ def _check_frame(document: Any, max_chunks: int) -> Iterator[tuple[str, str]]:
         yield "source_type", f"must be a string of at most {ID_LENGTH} characters"
     if not isinstance(document.get("workspace"), str | None):
         yield "workspace", "must be a string"
-    if not _is_metadata(document.get("metadata")):
-        yield "metadata", METADATA_RULE
+    if not _fits(document.get("metadata")):
+        yield "metadata", RULE
+    yield from check(document)
 
 
 def _chunks(given: list[Any], max_bytes: int, errors: Errors) -> list[NewChunk]:
@@ -122,8 +129,8 @@ def _optional_problem(chunk: dict[str, Any]) -> tuple[str, str] | None:
     uri = chunk.get("source_uri")
     if uri is not None and not (isinstance(uri, str) and len(uri) <= URI_LENGTH):
         return ".source_uri", f"must be a string of at most {URI_LENGTH} characters"
-    if not _is_metadata(chunk.get("metadata")):
-        return ".metadata", METADATA_RULE
+    if not _fits(chunk.get("metadata")):
+        return ".metadata", RULE
     return None
 
 
@@ -131,15 +138,8 @@ def _is_id(value: Any) -> bool:
     return isinstance(value, str) and 1 <= len(value) <= ID_LENGTH and value.isprintable() and value == value.strip()
 
 
-def _is_metadata(value: Any) -> bool:
-    return value is None or (isinstance(value, dict) and not _deeper(value, MAX_DEPTH))
-
-
-def _deeper(value: Any, levels: int) -> bool:
-    if isinstance(value, dict | list):
-        inner = value.values() if isinstance(value, dict) else value
-        return levels == 0 or any(_deeper(item, levels - 1) for item in inner)
-    return False
+def _fits(value: Any) -> bool:
+    return value is None or is_metadata(value)
 
 
 def _shown(name: str) -> str:

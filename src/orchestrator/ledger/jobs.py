@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import asyncpg
 
 from orchestrator.errors import ConflictError, NotFoundError
-from orchestrator.jobs import JobStatus, percent_complete
+from orchestrator.jobs import FailurePolicy, JobStatus, Priority, percent_complete
 from orchestrator.ledger.database import Database
 from orchestrator.ledger.statements import sql
 
@@ -42,6 +43,11 @@ class NewJob:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     idempotency_key: str | None = None
     request_hash: str | None = None
+    priority: Priority = Priority.NORMAL
+    not_before: datetime | None = None  # a delayed job waits until then
+    failure_policy: FailurePolicy = FailurePolicy.STRICT
+    max_failed: int = 0  # of the policy `threshold`
+    budget: Decimal | None = None  # what its model calls may cost, in the currency of the price table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +75,15 @@ class Job:
     error_message: str | None
     error_chunk_id: str | None
     request_hash: str | None
+    priority: Priority
+    not_before: datetime | None
+    failure_policy: FailurePolicy
+    max_failed: int
+    budget: Decimal | None
+    cost: Decimal
+    model_calls: int
+    prompt_tokens: int
+    completion_tokens: int
     created_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
@@ -92,7 +107,12 @@ _FIELDS = tuple(Job.__dataclass_fields__)
 
 def job_of(row: asyncpg.Record) -> Job:
     """Return the job in a row of table jobs."""
-    return Job(**{**{name: row[name] for name in _FIELDS}, "status": JobStatus(row["status"])})
+    states = {
+        "status": JobStatus(row["status"]),
+        "priority": Priority(row["priority"]),
+        "failure_policy": FailurePolicy(row["failure_policy"]),
+    }
+    return Job(**{**{name: row[name] for name in _FIELDS}, **states})
 
 
 class Jobs:
@@ -176,5 +196,6 @@ class Jobs:
 def _values(new: NewJob) -> tuple[Any, ...]:
     return (
         new.job_id, new.tenant, new.worker_type, new.queue, new.workspace, new.job_type, new.source_type,
-        len(new.chunks), new.metadata, new.idempotency_key, new.request_hash,
+        len(new.chunks), new.metadata, new.idempotency_key, new.request_hash, new.priority.value, new.not_before,
+        new.failure_policy.value, new.max_failed, new.budget,
     )  # fmt: skip

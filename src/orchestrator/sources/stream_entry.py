@@ -7,10 +7,12 @@ from collections.abc import Mapping
 import orjson
 
 from orchestrator.deliveries import Delivery
+from orchestrator.metadata import is_metadata
 
 VERSION = b"1"
 ID_LENGTH = 128
 WORKSPACE_LENGTH = 64
+LARGEST_TOTAL = 10_000_000  # more than that is a mistake
 
 
 class _WrongEntryError(Exception):
@@ -79,12 +81,14 @@ def _metadata(raw: bytes) -> dict[str, object]:
         raise _WrongEntryError("field metadata is not JSON") from None
     if not isinstance(value, dict):
         raise _WrongEntryError("field metadata is not a JSON object")
+    if not is_metadata(value):
+        raise _WrongEntryError("field metadata is nested too deep")
     if b"\\u0000" in raw:
         raise _WrongEntryError("field metadata holds a NUL character")
     return value
 
 
 def _total(raw: bytes) -> int:
-    if not raw.isdigit() or not 1 <= int(raw[:10]) <= 10_000_000:  # noqa: PLR2004 - more than that is a mistake
-        raise _WrongEntryError("field chunks_total is not a number between 1 and 10000000")
-    return int(raw[:10])
+    if not raw.isdigit() or len(raw) > len(str(LARGEST_TOTAL)) or not 1 <= int(raw) <= LARGEST_TOTAL:
+        raise _WrongEntryError(f"field chunks_total is not a number between 1 and {LARGEST_TOTAL}")
+    return int(raw)

@@ -59,6 +59,15 @@ def fields_of(job: Job) -> dict[str, str]:
         "completed_at": job.completed_at.isoformat() if job.completed_at else "",
         "metadata": orjson.dumps(job.metadata).decode(),
         "error_message": job.error_message or "",
+        "priority": job.priority.value,
+        "not_before": job.not_before.isoformat() if job.not_before else "",
+        "failure_policy": job.failure_policy.value,
+        "max_failed": str(job.max_failed),
+        "model_calls": str(job.model_calls),
+        "prompt_tokens": str(job.prompt_tokens),
+        "completion_tokens": str(job.completion_tokens),
+        "cost": str(job.cost),
+        "budget": "" if job.budget is None else str(job.budget),
     }
 
 
