@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 # MOLECULE=0 leaves the lab hosts out of `make test`
 MOLECULE ?= 1
-PYTEST ?= python -m pytest -q
+PYTEST ?= python -m pytest -q --numprocesses 2 --dist loadgroup
 PYTHON_DIRS := $(wildcard src tests lab tools bench)
 SHELL_SCRIPTS = $$(grep -rIlE '^\#!.*[ /](ba)?sh$$' .ci $(wildcard tools lab roles))
 
@@ -30,9 +30,18 @@ lint: bootstrap ## check style, types, sizes, spelling, YAML, roles and shell
 	$(if $(wildcard site.yml),ansible-lint --offline --strict -q)
 	shellcheck -x $(SHELL_SCRIPTS)
 
-test: bootstrap ## run all tests: unit, integration, acceptance, deploy, then molecule
+test: bootstrap ## run all tests: unit, integration, acceptance, deploy, and molecule beside them
+	@$(MAKE) --no-print-directory --jobs 2 pytest $(if $(filter 1,$(MOLECULE)),molecule)
+
+.PHONY: pytest molecule
+pytest:
 	$(PYTEST) tests
-	$(if $(and $(filter 1,$(MOLECULE)),$(wildcard molecule)),molecule test)
+
+molecule: # its tasks fill hundreds of lines: shown when it fails
+	@mkdir -p build
+	@echo "molecule test: its output goes to build/molecule.log"
+	@molecule test >build/molecule.log 2>&1 || { cat build/molecule.log; exit 1; }
+	@grep -aE 'ok=|passed|Executed' build/molecule.log || true
 
 demo: bootstrap ## boot a lab host, deploy onto it, ingest a corpus, ask it a question, leave it running
 	@tools/demo/up

@@ -13,6 +13,18 @@ from orchestrator.ledger import Ledger
 from orchestrator.ledger.schema import migrate
 from tests.support.servers import Server, postgres_server, redis_server
 
+# Tests that share something costly, and therefore a process when several run them.
+TOGETHER = {"deploy/test_lab": "lab", "deploy/test_templates": "templates", "integration/lightrag/": "lightrag"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep those tests in one process each."""
+    for item in items:
+        for part, group in TOGETHER.items():
+            if f"tests/{part}" in item.nodeid:
+                item.add_marker(pytest.mark.xdist_group(group))
+
 
 @pytest.fixture(scope="session")
 def redis_process() -> Iterator[Server]:

@@ -69,7 +69,10 @@ class Bench:
 
     async def states(self) -> dict[str, str]:
         """Return the status of every document of the workspace that has a row."""
-        rows = await self.sql("SELECT id, status FROM lightrag_doc_status WHERE workspace = $1", self.workspace)
+        try:
+            rows = await self.sql("SELECT id, status FROM lightrag_doc_status WHERE workspace = $1", self.workspace)
+        except asyncpg.UndefinedTableError:  # nobody has opened a workspace yet
+            return {}
         return {row["id"]: row["status"] for row in rows}
 
     async def state(self, chunk_id: str, job_id: str = "job-1") -> str | None:

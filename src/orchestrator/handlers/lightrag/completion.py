@@ -23,6 +23,8 @@ FAILURES = 5
 OUTAGE_SECONDS = 10.0
 NO_MODEL = "model endpoint does not answer"
 """Stands in the reason of a document that failed because nobody answered: its text was not to blame."""
+ABORTED = ("index flush failed", "Cancelled by internal error")
+"""Stand in the reason when the whole run is about to end. Until it has, it writes such rows again, over a new attempt's."""
 
 
 class Completion:
@@ -98,8 +100,11 @@ class Completion:
                     await self._look.wait()
             self._look.clear()
 
-    async def check(self) -> int:
-        """Resolve what has ended and return how many that were. Raises what the engine raises."""
+    async def check(self, *, at_rest: bool = False) -> int:
+        """Resolve what has ended and return how many that were; `at_rest`: no run is under way.
+
+        Raises what the engine raises.
+        """
         decided = dict(self._decided)
         if not decided:
             return 0
@@ -110,6 +115,8 @@ class Completion:
         for doc_id, by in decided.items():
             if by in counts:
                 self._resolve(doc_id, Result(*counts[by], duplicate_of=None if by == doc_id else by))
+            elif not at_rest and _aborted(found.get(by)):
+                continue
             elif (error := self._failure(doc_id, by, found.get(by))) is not None:
                 self.fail(doc_id, error)
             else:
@@ -134,3 +141,7 @@ class Completion:
         if NO_MODEL in status.reason:  # nothing was tried, so no attempt is burned
             return RetryError(reason, counts=False, delay_seconds=OUTAGE_SECONDS)
         return RetryError(reason)
+
+
+def _aborted(status: DocumentStatus | None) -> bool:
+    return status is not None and status.state == "failed" and any(sign in status.reason for sign in ABORTED)

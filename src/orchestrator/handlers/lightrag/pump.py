@@ -62,7 +62,7 @@ class Pump:
         self.running = True
         try:
             await self._engine.process()
-            await self._completion.check()
+            await self._completion.check(at_rest=True)
         except Exception as error:
             log.warning("pipeline run failed", extra={"error": f"{type(error).__name__}: {error}"[:500]})
             return error
