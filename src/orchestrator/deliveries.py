@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -48,6 +49,29 @@ class Result:
     detail: Mapping[str, Any] | None = None
 
 
+NOTHING = Result()
+"""The result of a run that found nothing to count."""
+
+
+@dataclass(slots=True)
+class Usage:
+    """What one run of a handler used of the models, however it ended."""
+
+    calls: int = 0  # answered, or cut off while the model worked on them
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: Decimal = Decimal(0)  # by the price table of the settings
+
+    def add(
+        self, *, calls: int = 0, prompt_tokens: int = 0, completion_tokens: int = 0, cost: Decimal = Decimal(0)
+    ) -> None:
+        """Add what a call used, or a share of it."""
+        self.calls += calls
+        self.prompt_tokens += prompt_tokens
+        self.completion_tokens += completion_tokens
+        self.cost += cost
+
+
 class Verdict(StrEnum):
     """How a delivery ends. The values are those the ledger's settle statement understands."""
 
@@ -66,3 +90,8 @@ class Outcome:
     reason: str = ""
     delay_seconds: float = 0.0
     ran: bool = True  # the handler ran to an end: this counts as an attempt
+    usage: Usage | None = None
+
+
+DONE = Outcome(Verdict.PROCESSED, NOTHING)
+"""How a run of a handler ends that has nothing to count: the ledger has a short statement for these."""

@@ -91,7 +91,7 @@ class Worker:
         )
         view = RedisView(client, self._tracking.job_status_ttl_seconds)
         tracker = JobTracker(self.ledger, view, worker_type=name, queue=stream, job_type=self._settings.job_type)
-        self._relay = Relay(self.ledger, client)
+        self._relay = Relay(self.ledger, client, window=self._tracking.dispatch_window)
         self._reconciler = Reconciler(self.ledger, source, view, worker_type=name, queue=stream)
         await until_open(self._handler.open)
         stack.push_async_callback(self._handler.close)
@@ -120,7 +120,7 @@ class Worker:
         loops = [
             asyncio.create_task(every(self._settings.heartbeat_seconds, self._beat)),
             asyncio.create_task(every(self._settings.health_check_interval_seconds, self._check_health)),
-            asyncio.create_task(every(self._tracking.relay_interval_seconds, self._relay.flush)),
+            asyncio.create_task(self._relay.run(self._settings.stream, self._tracking.relay_interval_seconds)),
             asyncio.create_task(self._reconcile()),
             asyncio.create_task(self._watchdog()),
         ]
@@ -153,7 +153,7 @@ class Worker:
     async def _check_health(self) -> None:
         if not self.pool.alive():  # the watchdog is no longer fed either, and systemd will restart us
             held = self.pool.held()
-            log.error("the pool does not move", extra={"held": len(held), "steps": ", ".join({h.step for h in held})})
+            log.error("the pool does not move", extra={"held": len(held), "steps": ", ".join({h.doing for h in held})})
 
     async def _tell(self) -> None:
         told, self._announced = self._announced, []

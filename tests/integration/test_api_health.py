@@ -69,7 +69,7 @@ async def test_x10_x47_the_detailed_report_counts_what_is_there(ledger: Ledger, 
         assert empty["error"] == "no worker of type lightrag"
         job = new_job(5)
         await ledger.jobs.create(job)
-        one, two = (await ledger.chunks.claim("h-lightrag-0", [delivery_of(job, 0), delivery_of(job, 1)])).taken
+        one, two = (await ledger.chunks.claim([delivery_of(job, 0), delivery_of(job, 1)])).taken
         await ledger.chunks.settle([(one, Outcome(Verdict.FAILED, reason="no"))])
         pulses = [Pulse("h-lightrag-0", 1, 1, 1.25), Pulse("h-lightrag-1", 0, 0, 2.5)]
         await ledger.workers.seen("h", "lightrag", os.getpid(), "1", pulses)

@@ -24,7 +24,9 @@ RELEASE = Outcome(Verdict.RELEASE, ran=False)
 
 async def claim(ledger: Ledger, *deliveries: Delivery, consumer: str = "h-lightrag-0") -> list[Delivery]:
     """Claim and return what was taken."""
-    return (await ledger.chunks.claim(consumer, list(deliveries))).taken
+    for delivery in deliveries:
+        delivery.consumer = consumer
+    return (await ledger.chunks.claim(list(deliveries))).taken
 
 
 async def run(ledger: Ledger, statement: str) -> None:
@@ -84,7 +86,7 @@ async def test_a_second_entry_of_a_running_chunk_is_a_duplicate(ledger: Ledger) 
     job = new_job(1)
     await ledger.jobs.create(job)
     (held,) = await claim(ledger, delivery_of(job, 0, "first"))
-    again = await ledger.chunks.claim("other", [delivery_of(job, 0, "second")])
+    again = await ledger.chunks.claim([delivery_of(job, 0, "second")])
     assert not again.taken and len(again.duplicate) == 1
     assert await ledger.chunks.settle([(held, DONE)]) == {}
 
@@ -185,7 +187,7 @@ async def test_an_undeclared_job_ends_when_it_is_quiet_and_later_chunks_are_unkn
     assert await ledger.jobs.close_quiet(0) == 1
     assert (await ledger.jobs.get("ext")).status is JobStatus.COMPLETED
     await ledger.chunks.register("lightrag", "q", "ingestion", [external("ext", "late")])
-    late = await ledger.chunks.claim("h", [external("ext", "late")])
+    late = await ledger.chunks.claim([external("ext", "late")])
     assert [d.chunk_id for d in late.unknown] == ["late"]
 
 

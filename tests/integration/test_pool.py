@@ -192,7 +192,7 @@ async def test_x03_work_of_a_dead_worker_is_taken_over(ledger: Ledger, redis_url
         await heir.source.open(["dead-lightrag-0"])
         await heir.relay.flush()
         taken = await heir.source.claim("dead-lightrag-0", 2, 0.05)
-        await ledger.chunks.claim("dead-lightrag-0", taken)
+        await ledger.chunks.claim(taken)
         ended = await heir.ended(job.job_id)
         assert (ended.status, ended.processed) == (JobStatus.COMPLETED, 4)
         await wait_until(heir.empty)

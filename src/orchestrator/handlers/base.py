@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from orchestrator.deliveries import Delivery, Result
+from orchestrator.deliveries import Delivery, Result, Usage
 from orchestrator.settings.credentials import Credentials
 
 
-@dataclass(slots=True, frozen=True)
 class Context:
-    """What the pool gives to one run of a handler."""
+    """What the pool gives to one run of a handler, and what the run says through it."""
 
-    step: Callable[[str], None]  # say where the work stands, in a few words: `orchestrator why` and status show it
+    __slots__ = ("_usage", "doing")
+
+    def __init__(self) -> None:
+        self.doing = "starting"
+        self._usage: Usage | None = None
+
+    def step(self, doing: str) -> None:
+        """Say where the work stands, in a few words: `orchestrator why` and status show it."""
+        self.doing = doing
+
+    @property
+    def usage(self) -> Usage:
+        """Return what the run uses of the models, to be added to; it is settled with the run, failed or not."""
+        if self._usage is None:
+            self._usage = Usage()
+        return self._usage
+
+    @property
+    def used(self) -> Usage | None:
+        """Return the usage, None when there was none."""
+        return self._usage
 
 
 @dataclass(slots=True, frozen=True)

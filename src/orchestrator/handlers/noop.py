@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from orchestrator.deliveries import Delivery, Result
+from orchestrator.deliveries import NOTHING, Delivery, Result
 from orchestrator.errors import RejectError, RetryError
 from orchestrator.handlers.base import Context, Handler, HandlerSetup
 
@@ -19,7 +19,7 @@ class NoopHandler:
         """Return at once, or do as the metadata says."""
         wish = delivery.metadata
         if not wish:
-            return Result()
+            return NOTHING
         if "sleep" in wish:
             context.step("sleeping")
             await asyncio.sleep(float(wish["sleep"]))
@@ -27,7 +27,7 @@ class NoopHandler:
             raise RejectError("rejected on request")
         if delivery.attempt <= int(wish.get("fail", 0)):
             raise RetryError("failed on request")
-        return Result()
+        return NOTHING
 
     async def close(self) -> None:
         """Nothing to close."""

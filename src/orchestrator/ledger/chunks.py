@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from secrets import randbits
 
-from orchestrator.deliveries import Delivery, Outcome, Result
+from orchestrator.deliveries import DONE, NOTHING, Delivery, Outcome, Usage
 from orchestrator.ledger.database import Database
-from orchestrator.ledger.statements import sql
+from orchestrator.ledger.statements import joined, sql
 
-NO_RESULT = Result()
+NO_USAGE = Usage()
 EXTERNAL_TENANT = "stream"
 """Owner of jobs that came straight over the stream: whoever may write there is not known to the API."""
 
@@ -30,32 +30,38 @@ class Chunks:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def claim(self, consumer: str, deliveries: Sequence[Delivery]) -> Claimed:
-        """Claim chunks for a consumer and fill in what the ledger knows of them."""
+    async def claim(self, deliveries: Sequence[Delivery]) -> Claimed:
+        """Claim chunks, each for its consumer, and fill in what the ledger knows of them."""
         token = randbits(63)
         rows = await self._database.fetch(
             "claim_chunks",
-            [d.job_id for d in deliveries],
-            [d.chunk_id for d in deliveries],
-            [d.receipt for d in deliveries],
-            consumer,
+            joined([d.job_id for d in deliveries]),
+            joined([d.chunk_id for d in deliveries]),
+            joined([d.receipt for d in deliveries]),
+            joined([d.consumer for d in deliveries]),
             token,
         )
-        claimed = Claimed([], [], [])
-        for delivery, row in zip(deliveries, rows, strict=True):
-            if not row["taken"]:
-                (claimed.duplicate if row["known"] else claimed.unknown).append(delivery)
-                continue
+        taken: list[Delivery] = []
+        for n, attempts, count, content, source_uri, metadata, workspace, job_type in rows:
+            delivery = deliveries[n - 1]
             delivery.lease_token = token
-            delivery.attempt = row["attempts"] + 1
-            delivery.deliveries = row["deliveries"]
-            delivery.content = row["content"]
-            delivery.source_uri = row["source_uri"]
-            delivery.metadata = row["metadata"] or {}
-            delivery.workspace = row["workspace"]
-            delivery.job_type = row["job_type"]
-            claimed.taken.append(delivery)
-        return claimed
+            delivery.attempt = attempts + 1
+            delivery.deliveries = count
+            delivery.content = content
+            delivery.source_uri = source_uri
+            delivery.metadata = metadata or {}
+            delivery.workspace = workspace
+            delivery.job_type = job_type
+            taken.append(delivery)
+        if len(taken) == len(deliveries):
+            return Claimed(taken, [], [])
+        return await self._sort_out(taken, [d for d in deliveries if d.lease_token != token])
+
+    async def _sort_out(self, taken: list[Delivery], others: list[Delivery]) -> Claimed:
+        """Find out why the others could not be claimed."""
+        rows = await self._database.fetch("known_chunks", [d.job_id for d in others], [d.chunk_id for d in others])
+        known = {(row["job_id"], row["chunk_id"]) for row in rows}
+        return Claimed(taken, [d for d in others if d.key in known], [d for d in others if d.key not in known])
 
     async def register(self, worker_type: str, queue: str, job_type: str, deliveries: Sequence[Delivery]) -> None:
         """Write jobs and chunks of entries that carry their text: the first sight of an external producer's work."""
@@ -84,21 +90,32 @@ class Chunks:
 
         Returns the refused ones: (job_id, chunk_id) -> the chunk's present status, None when it is gone.
         """
-        results = [o.result or NO_RESULT for _, o in settled]
-        rows = await self._database.fetch(
-            "settle_chunks",
-            [d.job_id for d, _ in settled],
-            [d.chunk_id for d, _ in settled],
-            [d.lease_token for d, _ in settled],
-            [o.verdict.value for _, o in settled],
-            [o.ran for _, o in settled],
-            [o.reason for _, o in settled],
-            [r.entities for r in results],
-            [r.relations for r in results],
-            [r.duplicate_of for r in results],
-            [r.detail for r in results],
-            [o.delay_seconds for _, o in settled],
+        whose = (
+            joined([d.job_id for d, _ in settled]),
+            joined([d.chunk_id for d, _ in settled]),
+            joined([str(d.lease_token) for d, _ in settled]),
         )
+        if all(o is DONE for _, o in settled):
+            rows = await self._database.fetch("settle_processed", *whose)
+        else:
+            results = [o.result or NOTHING for _, o in settled]
+            used = [o.usage or NO_USAGE for _, o in settled]
+            rows = await self._database.fetch(
+                "settle_chunks",
+                *whose,
+                [r.entities for r in results],
+                [r.relations for r in results],
+                [o.verdict.value for _, o in settled],
+                [o.ran for _, o in settled],
+                [o.reason for _, o in settled],
+                [o.delay_seconds for _, o in settled],
+                [r.duplicate_of for r in results],
+                [r.detail for r in results],
+                [u.calls for u in used],
+                [u.prompt_tokens for u in used],
+                [u.completion_tokens for u in used],
+                [u.cost for u in used],
+            )
         return {(row["job_id"], row["chunk_id"]): row["status"] for row in rows}
 
     async def leases_lost(self, held: Sequence[Delivery]) -> set[tuple[str, str]]:

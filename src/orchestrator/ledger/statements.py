@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+
+SEPARATOR = "\x1f"
+"""Stands in no id: they are printable."""
+
+
+def joined(values: Sequence[str]) -> str:
+    """Return ids as one value for `string_to_array`: the driver looks at each element of an array, which costs more.
+
+    Raises ValueError when an id holds the separator.
+    """
+    text = SEPARATOR.join(values)
+    if text.count(SEPARATOR) != len(values) - 1:
+        raise ValueError(f"an id holds a control character: {text[:200]!r}")
+    return text
 
 
 @cache

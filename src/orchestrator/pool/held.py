@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from dataclasses import dataclass, field
 
 from orchestrator.deliveries import Delivery
+from orchestrator.handlers.base import Context
 
 
-@dataclass(slots=True, eq=False)
-class Held:
+class Held(Context):
     """A delivery at work: claimed in the ledger, its handler running or its outcome about to be settled."""
 
-    delivery: Delivery
-    task: asyncio.Task[None] | None = None
-    since: float = field(default_factory=time.monotonic)
-    step: str = "starting"
+    __slots__ = ("delivery", "since", "task", "timed_out")
 
-    def say(self, step: str) -> None:
-        """Note where the work stands."""
-        self.step = step
+    def __init__(self, delivery: Delivery, since: float) -> None:
+        super().__init__()
+        self.delivery = delivery
+        self.since = since  # time.monotonic() of its start
+        self.task: asyncio.Task[None] | None = None
+        self.timed_out = False
 
     def interrupt(self) -> None:
         """Cancel the handler, if it still runs."""
         if self.task is not None:
             self.task.cancel()
+
+    def time_out(self) -> None:
+        """Cancel the handler for it takes too long."""
+        self.timed_out = True
+        self.interrupt()

@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 
 from orchestrator.backoff import full_jitter
-from orchestrator.deliveries import Delivery, Outcome, Result, Verdict
+from orchestrator.deliveries import DONE, NOTHING, Delivery, Outcome, Result, Usage, Verdict
 from orchestrator.errors import RejectError, RetryError
 
 REASON_LENGTH = 1000
@@ -24,9 +24,9 @@ class RetryPolicy:
     timeout_seconds: float
 
 
-def done(result: Result) -> Outcome:
+def done(result: Result, usage: Usage | None = None) -> Outcome:
     """Return the outcome of a handler that returned."""
-    return Outcome(Verdict.PROCESSED, result)
+    return DONE if result is NOTHING and usage is None else Outcome(Verdict.PROCESSED, result, usage=usage)
 
 
 def poison(delivery: Delivery, policy: RetryPolicy) -> Outcome | None:
@@ -43,6 +43,7 @@ def failed(
     policy: RetryPolicy,
     *,
     timed_out: bool = False,
+    usage: Usage | None = None,
     rng: random.Random | None = None,
 ) -> Outcome:
     """Return the outcome of a handler that raised.
@@ -52,20 +53,22 @@ def failed(
     if timed_out:
         reason = f"timed out after {policy.timeout_seconds:g} s"
     elif isinstance(error, asyncio.CancelledError):
-        return Outcome(Verdict.RELEASE, ran=False)
+        return Outcome(Verdict.RELEASE, ran=False, usage=usage)
     elif isinstance(error, RetryError) and not error.counts:
-        return Outcome(Verdict.RELEASE, reason=_text(error), delay_seconds=error.delay_seconds or 0.0, ran=False)
+        pause = error.delay_seconds or 0.0
+        return Outcome(Verdict.RELEASE, reason=_text(error), delay_seconds=pause, ran=False, usage=usage)
     elif isinstance(error, RejectError):
-        return Outcome(Verdict.FAILED, reason=f"rejected: {_text(error)}")
+        return Outcome(Verdict.FAILED, reason=f"rejected: {_text(error)}", usage=usage)
     else:
         reason = _text(error) if isinstance(error, RetryError) else f"{type(error).__name__}: {_text(error)}"
     if delivery.attempt >= policy.attempts:
-        return Outcome(Verdict.FAILED, reason=f"{reason} (attempt {delivery.attempt} of {policy.attempts})")
+        reason = f"{reason} (attempt {delivery.attempt} of {policy.attempts})"
+        return Outcome(Verdict.FAILED, reason=reason, usage=usage)
     delay = error.delay_seconds if isinstance(error, RetryError) else None
     if delay is None:
         base, cap = policy.backoff_base_seconds, policy.backoff_cap_seconds
         delay = full_jitter(delivery.attempt, base_seconds=base, cap_seconds=cap, rng=rng)
-    return Outcome(Verdict.RETRY, reason=reason, delay_seconds=delay)
+    return Outcome(Verdict.RETRY, reason=reason, delay_seconds=delay, usage=usage)
 
 
 def _text(error: BaseException) -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from orchestrator import keys
-from orchestrator.deliveries import Delivery
+from orchestrator.deliveries import Delivery, Outcome
 from orchestrator.errors import DependencyError
 from orchestrator.handlers.base import Handler
 from orchestrator.ledger.workers import Pulse
@@ -16,6 +16,7 @@ from orchestrator.pool.held import Held
 from orchestrator.pool.leases import Leases
 from orchestrator.pool.meter import Meter
 from orchestrator.pool.outcome import RetryPolicy
+from orchestrator.pool.reader import Reader
 from orchestrator.pool.settler import Settler
 from orchestrator.pool.slot import Slot
 from orchestrator.settings import WorkerTypeSettings
@@ -62,6 +63,13 @@ class Pool:
         )
         self._settler = Settler(tracker, source, self._settled)
         self._slots = {consumer: self._slot(consumer) for consumer in self.consumers}
+        self._reader = Reader(
+            source,
+            tracker,
+            lambda: self._slots,
+            block_seconds=settings.read_block_seconds,
+            lease_seconds=settings.lease_seconds,
+        )
         self._meters = {consumer: Meter() for consumer in self.consumers}
         self._leases = Leases(source, tracker, self.held, heartbeat_seconds=settings.heartbeat_seconds)
         self._stop = asyncio.Event()
@@ -76,60 +84,90 @@ class Pool:
         if not self._stop.is_set():
             log.info("draining", extra={"held": len(self.held())})
         self._stop.set()
+        self._reader.stop()
         for slot in self._slots.values():
             slot.stop()
 
     async def run(self) -> None:
         """Work until `stop`, then drain: wait for what is held, at most the grace period, and release the rest."""
         await self._source.open(self.consumers)
+        for consumer in self.consumers:
+            self._announce("started", consumer, 0)
         async with asyncio.TaskGroup() as group:
-            keepers = [group.create_task(self._keep(consumer)) for consumer in self.consumers]
-            helpers = [group.create_task(act) for act in (self._settler.run(), self._leases.run(), self._refresh())]
+            acts = (self._settler.run(), self._leases.run(), self._refresh(), self._watch_times())
+            helpers = [group.create_task(act) for act in acts]
+            reading = group.create_task(self._keep_reading())
             await self._stop.wait()
-            await self._drain(keepers)
-            await end((*keepers, *helpers))
+            await self._drain(reading)
+            await end((reading, *helpers))
+        for consumer, slot in self._slots.items():
+            self._announce("stopped", consumer, slot.tasks_processed)
         await self._tracker.refresh()
 
-    async def _drain(self, keepers: list[asyncio.Task[None]]) -> None:
+    async def _drain(self, reading: asyncio.Task[None]) -> None:
         started = time.monotonic()
-        _, late = await asyncio.wait(keepers, timeout=self.settings.grace_period_seconds)
+        emptied = asyncio.create_task(self._emptied(reading))
+        _, late = await asyncio.wait([emptied], timeout=self.settings.grace_period_seconds)
         if late:
             log.warning("grace period over: releasing", extra={"held": len(self.held())})
             await end(h.task for h in self.held() if h.task is not None)
-            await asyncio.wait(keepers, timeout=FINAL_FLUSH_SECONDS)
+            await asyncio.wait([emptied], timeout=FINAL_FLUSH_SECONDS)
+        await end([emptied])
         self.drained_in = time.monotonic() - started
 
-    async def _keep(self, consumer: str) -> None:
-        """Run a slot; a new one takes its place when it has done its share, or broke (X-01, X-09)."""
+    async def _emptied(self, reading: asyncio.Task[None]) -> None:
+        """Wait until the last read is done and nothing is held."""
+        await asyncio.wait([reading])
+        for slot in self._slots.values():
+            await slot.emptied()
+
+    async def _keep_reading(self) -> None:
+        """Read; when that breaks, begin again (X-09): what was read and not begun comes back after its lease."""
         while not self._stop.is_set():
-            slot = self._slots[consumer] = self._slot(consumer)
-            self._announce("started", consumer, 0)
             try:
-                await slot.run()
+                await self._reader.run()
             except Exception:
-                log.exception("slot broke; starting it again", extra={"consumer": consumer})
-                await slot.emptied()
+                log.exception("reading broke; starting it again")
                 await asyncio.sleep(RESTART_PAUSE_SECONDS)
-            finally:
-                self._announce("stopped", consumer, slot.tasks_processed)
+
+    async def _watch_times(self) -> None:
+        """Interrupt handlers that take too long. One loop for all: a timer each would cost more than they do."""
+        limit = self.settings.timeout_seconds
+        while True:
+            await asyncio.sleep(min(1.0, limit / 4))
+            began = time.monotonic() - limit
+            for held in self.held():
+                if held.task is not None and held.since < began:
+                    held.time_out()
 
     def _slot(self, consumer: str) -> Slot:
         return Slot(
             consumer,
-            source=self._source,
-            tracker=self._tracker,
             handler=self._handler,
-            settler=self._settler,
+            finish=self._finish,
             policy=self._policy,
             batch=self.settings.batch,
-            read_block_seconds=self.settings.read_block_seconds,
-            lease_seconds=self.settings.lease_seconds,
             max_tasks=self.settings.max_tasks_per_child,
         )
 
-    def _settled(self, delivery: Delivery) -> None:
-        self._meters[delivery.consumer].add()
-        self._slots[delivery.consumer].forget(delivery)
+    def _finish(self, delivery: Delivery, outcome: Outcome) -> None:
+        self._settler.put(delivery, outcome)
+        self._reader.wake()
+
+    def _settled(self, deliveries: list[Delivery]) -> None:
+        """Let go of what was settled; a slot that has done its share is followed by a new one (X-01)."""
+        by_consumer: dict[str, list[Delivery]] = {}
+        for delivery in deliveries:
+            by_consumer.setdefault(delivery.consumer, []).append(delivery)
+        for consumer, mine in by_consumer.items():
+            self._meters[consumer].add(len(mine))
+            slot = self._slots[consumer]
+            slot.forget(mine)
+            if slot.spent and not self._stop.is_set():
+                self._announce("stopped", consumer, slot.tasks_processed)
+                self._slots[consumer] = self._slot(consumer)
+                self._announce("started", consumer, 0)
+        self._reader.wake()
 
     async def _refresh(self) -> None:
         while True:
@@ -146,11 +184,11 @@ class Pool:
     def _pulse(self, consumer: str, slot: Slot) -> Pulse:
         meter = self._meters[consumer]
         longest = min(slot.held.values(), key=lambda h: h.since, default=None)
-        return Pulse(consumer, meter.total, len(slot.held), meter.per_second(), longest.step if longest else "")
+        return Pulse(consumer, meter.total, len(slot.held), meter.per_second(), longest.doing if longest else "")
 
     def alive(self) -> bool:
-        """Return whether the loops move: what feeds the watchdog. A slot that is full waits for its handlers."""
+        """Return whether the loops move: what feeds the watchdog. While all slots are full the reader has to wait."""
         now = time.monotonic()
         patience = max(PATIENCE_SECONDS, 3 * self.settings.heartbeat_seconds)
-        slots = all(s.room <= 0 or now - s.ticked < patience for s in self._slots.values())
-        return slots and now - self._leases.ticked < patience
+        reads = now - self._reader.ticked < patience or all(s.room <= 0 for s in self._slots.values())
+        return reads and now - self._leases.ticked < patience

@@ -20,10 +20,10 @@ LARGEST_BATCH = 1000
 class Settler:
     """Group commit: while one batch is being settled the next one gathers."""
 
-    def __init__(self, tracker: JobTracker, source: Source, settled: Callable[[Delivery], None]) -> None:
+    def __init__(self, tracker: JobTracker, source: Source, settled: Callable[[list[Delivery]], None]) -> None:
         self._tracker = tracker
         self._source = source
-        self._settled = settled  # told of every delivery that has left our hands
+        self._settled = settled  # told of the deliveries that have left our hands
         self._waiting: list[tuple[Delivery, Outcome]] = []
         self._wake = asyncio.Event()
 
@@ -55,8 +55,7 @@ class Settler:
         except DependencyError as error:
             # The ledger has it: the entry comes back after its lease and is then found to have ended.
             log.warning("source not told of settled chunks", extra={"chunks": len(batch), "error": str(error)})
-        for delivery, _ in batch:
-            self._settled(delivery)
+        self._settled([delivery for delivery, _ in batch])
         return True
 
     async def _tell_source(self, accepted: Sequence[tuple[Delivery, Outcome]], ended: Sequence[Delivery]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from orchestrator.deliveries import Delivery
@@ -24,11 +24,17 @@ class Source(Protocol):
         Never cancel a claim in flight: it may have taken work. Malformed entries come too, with `problem` set.
         """
 
+    async def poll(self, rooms: Mapping[str, int]) -> list[Delivery]:
+        """Take what is there for several consumers, for each at most as many as its room, without waiting."""
+
     async def renew(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Renew the leases. Does not count as a delivery. Return those that are no longer ours."""
 
     async def recover(self, consumer: str, limit: int) -> list[Delivery]:
-        """Take over at most `limit` deliveries whose lease has run out; also moves due retries back to the queue."""
+        """Take over at most `limit` deliveries whose lease has run out; also moves due retries back to the queue.
+
+        Called first of all for every consumer, until it returns less than `limit`: what its former life had in hand.
+        """
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         """End the deliveries and free what they held in the queue."""

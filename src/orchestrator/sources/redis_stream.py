@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -48,7 +48,7 @@ class RedisStreamSource:
         self._group = group
         self._lease_ms = int(lease_seconds * 1000)
         self._consumers: list[str] = []
-        self._former: set[str] = set()  # consumers whose entries of a former life were not looked at yet
+        self._former: dict[str, str] = {}  # consumer -> how far the entries of its former life were looked at
         self._cursor = "0-0"
         names = ("end", "give_back", "move_due", "bury", "renew", "retire")
         self._scripts = {name: client.register_script(script(name)) for name in names}
@@ -56,7 +56,7 @@ class RedisStreamSource:
     async def open(self, consumers: Sequence[str]) -> None:
         """Make stream, group and consumers; the group begins at 0, so that what came before it is served (X-35)."""
         self._consumers = list(consumers)
-        self._former = set(consumers)
+        self._former = dict.fromkeys(consumers, "0")
         with reachable("open the stream"):
             await self._register()
 
@@ -97,12 +97,33 @@ class RedisStreamSource:
         found = await self._served("read", lambda: self._read(consumer, ">", limit, block))
         return self._parse(consumer, found)
 
+    async def poll(self, rooms: Mapping[str, int]) -> list[Delivery]:
+        """Read new entries for several consumers, in one round trip."""
+        replies = await self._served("read", lambda: self._read_all(rooms))
+        return [
+            delivery
+            for consumer, reply in zip(rooms, replies, strict=True)
+            for delivery in self._parse(consumer, _entries(reply))
+        ]
+
+    async def _read_all(self, rooms: Mapping[str, int]) -> list[Any]:
+        async with self._client.pipeline(transaction=False) as pipe:
+            for consumer, room in rooms.items():
+                pipe.xreadgroup(self._group, consumer, {self._stream: ">"}, count=room)
+            return await pipe.execute()
+
     async def recover(self, consumer: str, limit: int) -> list[Delivery]:
-        """Take over entries idle for a lease, and move due retries. At first, entries of the consumer's former life."""
+        """Take over entries idle for a lease, and move due retries. At first, entries of the consumer's former life.
+
+        A consumer reads nothing new before that has returned less than `limit`: what it reads is pending as well.
+        """
         if consumer in self._former:
-            found = await self._served("recover", lambda: self._read(consumer, "0", limit, None))
+            since = self._former[consumer]
+            found = await self._served("recover", lambda: self._read(consumer, since, limit, None))
             if len(found) < limit:
-                self._former.discard(consumer)
+                del self._former[consumer]
+            else:
+                self._former[consumer] = found[-1][0].decode()
             if found:
                 return self._parse(consumer, found)
         await self._served("move due retries", self._move_due)
@@ -113,9 +134,7 @@ class RedisStreamSource:
         reply: Any = await self._client.xreadgroup(
             self._group, consumer, {self._stream: start}, count=limit, block=block
         )
-        if isinstance(reply, dict):  # RESP3
-            return [entry for entries in reply.values() for entry in (entries[0] if entries else [])]
-        return [entry for _, entries in reply or [] for entry in entries]
+        return _entries(reply)
 
     async def _move_due(self) -> None:
         stream, delayed = self._stream, keys.delayed(self._stream)
@@ -208,3 +227,10 @@ def _is_gone(error: ResponseError) -> bool:
 
 def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
+
+
+def _entries(reply: Any) -> list[tuple[bytes, Any]]:
+    """Return the entries in a reply of XREADGROUP."""
+    if isinstance(reply, dict):  # RESP3
+        return [entry for entries in reply.values() for entry in (entries[0] if entries else [])]
+    return [entry for _, entries in reply or [] for entry in entries]

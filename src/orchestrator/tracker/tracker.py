@@ -46,20 +46,15 @@ class JobTracker:
         self._job_type = job_type
         self._changed: set[str] = set()
 
-    async def begin(self, consumer: str, deliveries: Sequence[Delivery]) -> Begun:
+    async def begin(self, deliveries: Sequence[Delivery]) -> Begun:
         """Claim deliveries in the ledger; those that carry their text are registered first. Raises DependencyError."""
-        begun = Begun()
-        sound = []
-        for delivery in deliveries:
-            if delivery.problem is None:
-                sound.append(delivery)
-            else:
-                begun.wrong.append((delivery, delivery.problem))
+        begun = Begun(wrong=[(d, d.problem) for d in deliveries if d.problem is not None])
+        sound = [d for d in deliveries if d.problem is None]
         if sound:
             external = [d for d in sound if d.content is not None]
             if external:
                 await self._ledger.chunks.register(self._worker_type, self._queue, self._job_type, external)
-            claimed = await self._ledger.chunks.claim(consumer, sound)
+            claimed = await self._ledger.chunks.claim(sound)
             begun.taken = claimed.taken
             begun.ended = claimed.duplicate
             begun.wrong += [

@@ -24,6 +24,18 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 TEXT = "Helios Labs acquired Titan Corp. Titan Corp employs Anna Keller."
 
 
+class Recording(Context):
+    """A context that remembers every step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[str] = []
+
+    def step(self, doing: str) -> None:
+        """Remember it."""
+        self.steps.append(doing)
+
+
 async def test_a_chunk_is_done_when_it_is_processed(bench: Bench) -> None:
     """Its counts are the names and pairs in it."""
     handler = await bench.handler()
@@ -252,9 +264,9 @@ async def test_the_handler_is_made_from_settings_and_credentials(bench: Bench, t
     (tmp_path / "lightrag-dsn").write_text(bench.dsn)
     handler = create(setup)
     await handler.open()
-    steps: list[str] = []
-    assert (await handler(bench.delivery("c1", TEXT), Context(step=steps.append))).entities == 3
-    assert steps == [f"opening workspace {bench.workspace}", "in LightRAG's pipeline"]
+    context = Recording()
+    assert (await handler(bench.delivery("c1", TEXT), context)).entities == 3
+    assert context.steps == [f"opening workspace {bench.workspace}", "in LightRAG's pipeline"]
     await handler.close()
 
 

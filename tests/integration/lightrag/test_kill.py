@@ -29,7 +29,7 @@ async def main(url, dsn, workspace, dimensions, count):
     await handler.open()
     texts = [f"Shared Hub supplies Unit{i} Works." for i in range(int(count))]
     chunks = [Delivery("r", "c", "job-1", f"c{i}", workspace, text) for i, text in enumerate(texts)]
-    await asyncio.gather(*(handler(chunk, Context(step=lambda _: None)) for chunk in chunks))
+    await asyncio.gather(*(handler(chunk, Context()) for chunk in chunks))
 
 uvloop.run(main(*sys.argv[1:]))
 """

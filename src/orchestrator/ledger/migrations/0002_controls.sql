@@ -14,6 +14,10 @@ ALTER TABLE jobs
     ADD COLUMN prompt_tokens bigint NOT NULL DEFAULT 0,
     ADD COLUMN completion_tokens bigint NOT NULL DEFAULT 0;
 
+-- A chunk's row is written three times: short, with its text apart, and room on its page for the next version of it.
+ALTER TABLE chunks ALTER COLUMN content SET STORAGE EXTERNAL;
+ALTER TABLE chunks SET (fillfactor = 45, toast_tuple_target = 256);
+
 -- What the handler runs of a chunk used, failed runs included.
 ALTER TABLE chunks
     ADD COLUMN cost numeric(18, 6) NOT NULL DEFAULT 0,
@@ -55,32 +59,40 @@ DECLARE
     before jobs;
     after jobs;
 BEGIN
+    -- No join of the two tables: their plan is made when a batch was small, and is quadratic when one is large.
     FOR change IN
-        SELECT n.job_id,
-            sum((n.status = 'running')::int - (o.status = 'running')::int)::int AS running,
-            sum((n.status = 'processed')::int - (o.status = 'processed')::int)::int AS processed,
-            sum((n.status = 'failed')::int - (o.status = 'failed')::int)::int AS failed,
-            sum((n.status = 'cancelled')::int - (o.status = 'cancelled')::int)::int AS cancelled,
-            sum(n.entities - o.entities)::bigint AS entities,
-            sum(n.relations - o.relations)::bigint AS relations,
-            sum(n.model_calls - o.model_calls)::bigint AS model_calls,
-            sum(n.prompt_tokens - o.prompt_tokens)::bigint AS prompt_tokens,
-            sum(n.completion_tokens - o.completion_tokens)::bigint AS completion_tokens,
-            sum(n.cost - o.cost) AS cost,
-            bool_or(n.status = 'running') AS started,
-            min(n.error) FILTER (WHERE n.status = 'failed' AND o.status <> 'failed') AS error,
-            min(n.chunk_id) FILTER (WHERE n.status = 'failed' AND o.status <> 'failed') AS error_chunk
-        FROM changed_to n JOIN changed_from o USING (job_id, chunk_id)
-        WHERE n.status <> o.status
-        GROUP BY n.job_id
-        ORDER BY n.job_id  -- one order of locks for everybody: no deadlock between two settles
+        SELECT x.job_id,
+            (sum(x.sign) FILTER (WHERE x.status = 'running'))::int AS running,
+            (sum(x.sign) FILTER (WHERE x.status = 'processed'))::int AS processed,
+            (sum(x.sign) FILTER (WHERE x.status = 'failed'))::int AS failed,
+            (sum(x.sign) FILTER (WHERE x.status = 'cancelled'))::int AS cancelled,
+            sum(x.sign * x.entities)::bigint AS entities,
+            sum(x.sign * x.relations)::bigint AS relations,
+            sum(x.sign * x.model_calls)::bigint AS model_calls,
+            sum(x.sign * x.prompt_tokens)::bigint AS prompt_tokens,
+            sum(x.sign * x.completion_tokens)::bigint AS completion_tokens,
+            sum(x.sign * x.cost) AS cost,
+            bool_or(x.sign > 0 AND x.status = 'running') AS started,
+            min(x.error) FILTER (WHERE x.sign > 0 AND x.status = 'failed') AS error,
+            min(x.chunk_id) FILTER (WHERE x.sign > 0 AND x.status = 'failed') AS error_chunk
+        FROM (
+            SELECT n.job_id, n.chunk_id, 1 AS sign, n.status, n.error, n.entities, n.relations, n.model_calls,
+                n.prompt_tokens, n.completion_tokens, n.cost FROM changed_to n
+            UNION ALL
+            SELECT o.job_id, o.chunk_id, -1, o.status, NULL, o.entities, o.relations, o.model_calls,
+                o.prompt_tokens, o.completion_tokens, o.cost FROM changed_from o
+        ) x
+        GROUP BY x.job_id
+        HAVING coalesce(sum(x.sign) FILTER (WHERE x.status = 'running'), 0) <> 0
+            OR coalesce(sum(x.sign) FILTER (WHERE x.status = 'queued'), 0) <> 0
+        ORDER BY x.job_id  -- one order of locks for everybody: no deadlock between two settles
     LOOP
         SELECT * INTO before FROM jobs WHERE job_id = change.job_id FOR NO KEY UPDATE;
         UPDATE jobs SET
-            running = jobs.running + change.running,
-            processed = jobs.processed + change.processed,
-            failed = jobs.failed + change.failed,
-            cancelled = jobs.cancelled + change.cancelled,
+            running = jobs.running + coalesce(change.running, 0),
+            processed = jobs.processed + coalesce(change.processed, 0),
+            failed = jobs.failed + coalesce(change.failed, 0),
+            cancelled = jobs.cancelled + coalesce(change.cancelled, 0),
             entities = jobs.entities + change.entities,
             relations = jobs.relations + change.relations,
             model_calls = jobs.model_calls + change.model_calls,

@@ -1,8 +1,10 @@
 -- Settle a batch: each chunk whose lease token still holds. Returns the refused ones with their present status.
 WITH asked AS (
-    SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::boolean[], $6::text[], $7::int[],
-        $8::int[], $9::text[], $10::jsonb[], $11::float8[])
-        AS x (job_id, chunk_id, token, verdict, ran, reason, entities, relations, duplicate_of, result, delay)
+    SELECT * FROM unnest(string_to_array($1, E'\x1f'), string_to_array($2, E'\x1f'),
+        string_to_array($3, E'\x1f')::bigint[], $4::int[], $5::int[], $6::text[], $7::boolean[], $8::text[],
+        $9::float8[], $10::text[], $11::jsonb[], $12::int[], $13::int[], $14::int[], $15::numeric[])
+        AS x (job_id, chunk_id, token, entities, relations, verdict, ran, reason, delay, duplicate_of, result, calls,
+            prompt_tokens, completion_tokens, cost)
 ), done AS (
     UPDATE chunks c
     SET status = CASE WHEN a.verdict IN ('processed', 'failed') THEN a.verdict ELSE 'queued' END,
@@ -10,6 +12,8 @@ WITH asked AS (
         deliveries = c.deliveries - (a.verdict = 'release')::int,
         lease_token = NULL, receipt = NULL, error = nullif(a.reason, ''),
         entities = a.entities, relations = a.relations, duplicate_of = a.duplicate_of, result = a.result,
+        model_calls = c.model_calls + a.calls, prompt_tokens = c.prompt_tokens + a.prompt_tokens,
+        completion_tokens = c.completion_tokens + a.completion_tokens, cost = c.cost + a.cost,
         ended_at = CASE WHEN a.verdict IN ('processed', 'failed') THEN clock_timestamp() END,
         due_at = CASE WHEN a.delay > 0 THEN clock_timestamp() + a.delay * interval '1 second' END
     FROM asked a

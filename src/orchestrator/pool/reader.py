@@ -1,0 +1,126 @@
+"""The reader: fills the free room of all slots, with one read and one claim when there is much to do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from orchestrator.deliveries import Delivery
+from orchestrator.errors import DependencyError
+from orchestrator.pool.slot import Slot
+from orchestrator.sources.base import Source
+from orchestrator.tracker.tracker import JobTracker
+
+log = logging.getLogger("orchestrator.workers")
+
+PAUSE_SECONDS = 1.0
+RECOVER_SECONDS = 1.0  # how often entries of dead workers and due retries are looked for, at most
+
+
+class Reader:
+    """Reads for slots that have room, and only as much as they have."""
+
+    def __init__(
+        self,
+        source: Source,
+        tracker: JobTracker,
+        slots: Callable[[], Mapping[str, Slot]],
+        *,
+        block_seconds: float,
+        lease_seconds: float,
+    ) -> None:
+        self.ticked = time.monotonic()
+        self._source = source
+        self._tracker = tracker
+        self._slots = slots
+        self._block = block_seconds
+        self._recover_interval = min(RECOVER_SECONDS, lease_seconds / 4)
+        self._recover_at = 0.0
+        self._former = set(slots())  # consumers whose entries of a former life were not looked for yet
+        self._turn = 0
+        self._changed = asyncio.Event()
+        self._stopping = False
+
+    def wake(self) -> None:
+        """There may be room again."""
+        self._changed.set()
+
+    def stop(self) -> None:
+        """Read no more; `run` returns after the read that is under way. What that brings goes back untouched."""
+        self._stopping = True
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Read until stopped."""
+        while not self._stopping:
+            self.ticked = time.monotonic()
+            rooms = self._rooms()
+            if not rooms:
+                self._changed.clear()
+                await self._changed.wait()
+                continue
+            try:
+                await self._read(rooms)
+            except DependencyError as error:
+                log.warning("cannot read; will try again", extra={"error": str(error)})
+                await self._pause()
+
+    def _rooms(self) -> dict[str, int]:
+        return {name: room for name, slot in self._slots().items() if (room := slot.room) > 0}
+
+    async def _read(self, rooms: Mapping[str, int]) -> None:
+        """Take over what dead workers left, and let due retries back onto the queue; then read what is new."""
+        if former := [name for name in rooms if name in self._former]:
+            for name in former:
+                await self._begin(await self._recover(name, rooms[name]))
+            return
+        consumer = self._next(rooms)
+        if time.monotonic() >= self._recover_at:
+            self._recover_at = time.monotonic() + self._recover_interval
+            if found := await self._recover(consumer, rooms[consumer]):
+                return await self._begin(found)
+        found = await self._source.poll(rooms)
+        if not found and not self._stopping:
+            found = await self._source.claim(consumer, rooms[consumer], self._block)
+        await self._begin(found)
+
+    async def _recover(self, consumer: str, room: int) -> list[Delivery]:
+        found = await self._source.recover(consumer, room)
+        if len(found) < room:
+            self._former.discard(consumer)
+        return found
+
+    def _next(self, rooms: Mapping[str, int]) -> str:
+        """Return a consumer with room, another one each time: work that trickles in goes round."""
+        names = sorted(rooms)
+        self._turn += 1
+        return names[self._turn % len(names)]
+
+    async def _pause(self) -> None:
+        self._changed.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PAUSE_SECONDS):
+                await self._changed.wait()
+
+    async def _begin(self, deliveries: Sequence[Delivery]) -> None:
+        """Claim in the ledger what the source gave us, and start it. Raises DependencyError."""
+        if not deliveries:
+            return
+        if self._stopping:
+            await self._source.release(deliveries)
+            return
+        begun = await self._tracker.begin(deliveries)
+        slots = self._slots()
+        by_consumer: dict[str, list[Delivery]] = {}
+        for delivery in begun.taken:
+            by_consumer.setdefault(delivery.consumer, []).append(delivery)
+        for consumer, taken in by_consumer.items():
+            slots[consumer].start(taken)
+        if begun.ended:
+            await self._source.ack(begun.ended)
+        if begun.wrong:
+            log.warning("entries buried", extra={"entries": len(begun.wrong), "reason": begun.wrong[0][1]})
+            await self._source.bury(begun.wrong)
