@@ -66,7 +66,7 @@ async def latencies(ledger: Ledger, dsn: str, redis_url: str, directory: Path, c
             for _ in range(count):
                 job, submitted = new_job(1), time.time()
                 await ledger.jobs.create(job)
-                await relay.flush(job.job_id)
+                await relay.flush(STREAM)
                 ended = await end_of(ledger, job.job_id, worker)
                 assert ended.started_at is not None
                 found.append(ended.started_at.timestamp() - submitted)

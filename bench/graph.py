@@ -81,7 +81,7 @@ async def queued(ledger: Ledger, redis_url: str, directory: Path, options: list[
                 job = replace(new_job(0), worker_type="lightrag", queue=STREAM, workspace=workspace, chunks=chunks)
                 began, cpu = time.time(), worker.cpu_seconds()
                 await ledger.jobs.create(job)
-                await relay.flush(job.job_id)
+                await relay.flush(STREAM)
                 ended = await end_of(ledger, job.job_id, worker)
                 assert ended.processed == len(chunks), ended.error_message
                 assert ended.completed_at is not None

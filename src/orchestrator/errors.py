@@ -27,6 +27,14 @@ class DependencyError(OrchestratorError):
     """Redis, PostgreSQL or a model endpoint does not answer; trying again may help."""
 
 
+class ThrottledError(DependencyError):
+    """A model endpoint lets nobody in, and for longer than the caller can wait; `delay_seconds` says how long."""
+
+    def __init__(self, reason: str, *, delay_seconds: float = 10.0) -> None:
+        super().__init__(reason)
+        self.delay_seconds = delay_seconds
+
+
 class RetryError(OrchestratorError):
     """Raised by a handler: run this chunk again.
 

@@ -34,6 +34,15 @@ class Priority(StrEnum):
     LOW = "low"
 
 
+class Scope(StrEnum):
+    """What can be held back."""
+
+    TYPE = "type"
+    QUEUE = "queue"
+    TENANT = "tenant"
+    JOB = "job"
+
+
 class FailurePolicy(StrEnum):
     """What dead chunks mean for their job."""
 

@@ -20,6 +20,30 @@ def dead(stream: str) -> str:
     return f"{stream}:dead"
 
 
+LIMIT_INDEX = "limit:index"
+"""Sorted set of the model endpoints in use, by the time of their last call: lives an hour after the last of them."""
+
+
+def limit(endpoint: str) -> str:
+    """Return the hash of a model endpoint's limiter, `endpoint` being its hash: lives an hour after its last call."""
+    return f"limit:{endpoint}"
+
+
+def limit_held(endpoint: str) -> str:
+    """Return the sorted set of its permits by the end of their lease: lives as long as the longest of them."""
+    return f"limit:{endpoint}:held"
+
+
+def limit_waiting(endpoint: str) -> str:
+    """Return the sorted set of who waits for a permit, in order: lives ten seconds after the last of them asked."""
+    return f"limit:{endpoint}:waiting"
+
+
+def limit_asked(endpoint: str) -> str:
+    """Return the sorted set of when those who wait are to be forgotten: lives as long as `limit_waiting`."""
+    return f"limit:{endpoint}:asked"
+
+
 def consumer(host: str, worker_type: str, slot: int) -> str:
     """Return the name of a slot in its consumer group: unique in the cluster, stable across restarts (X-11)."""
     return f"{host}-{worker_type}-{slot}"

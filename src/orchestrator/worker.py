@@ -22,6 +22,7 @@ from orchestrator.settings.credentials import Credentials
 from orchestrator.settings.load import load
 from orchestrator.sources.redis_stream import RedisStreamSource, connect
 from orchestrator.tasks import end
+from orchestrator.tracker.hold import Hold
 from orchestrator.tracker.reconcile import Reconciler
 from orchestrator.tracker.redis_view import RedisView
 from orchestrator.tracker.relay import Relay
@@ -31,6 +32,8 @@ log = logging.getLogger("orchestrator.workers")
 
 T = TypeVar("T")
 RETRY_SECONDS = 2.0
+HOLD_SECONDS = 0.5
+"""How often pauses are looked at: a resumed type goes on within a second."""
 
 
 async def run(worker_type: str, settings_dir: Path, credentials: Credentials) -> None:
@@ -76,6 +79,7 @@ class Worker:
         self.ledger: Ledger
         self.pool: Pool
         self._relay: Relay
+        self._hold: Hold
         self._reconciler: Reconciler
 
     async def open(self, stack: AsyncExitStack, credentials: Credentials) -> None:
@@ -93,6 +97,8 @@ class Worker:
         tracker = JobTracker(self.ledger, view, worker_type=name, queue=stream, job_type=self._settings.job_type)
         self._relay = Relay(self.ledger, client, window=self._tracking.dispatch_window)
         self._reconciler = Reconciler(self.ledger, source, view, worker_type=name, queue=stream)
+        self._hold = Hold(self.ledger, worker_type=name, queue=stream)
+        await until_open(self._hold.refresh)
         await until_open(self._handler.open)
         stack.push_async_callback(self._handler.close)
         self.pool = Pool(
@@ -102,6 +108,7 @@ class Worker:
             tracker=tracker,
             handler=self._handler,
             announce=lambda kind, consumer, tasks: self._announced.append((kind, consumer, tasks)),
+            held_back=self._hold,
         )
         await until_open(lambda: source.open(self.pool.consumers))
         await self._retire(source)
@@ -121,6 +128,7 @@ class Worker:
             asyncio.create_task(every(self._settings.heartbeat_seconds, self._beat)),
             asyncio.create_task(every(self._settings.health_check_interval_seconds, self._check_health)),
             asyncio.create_task(self._relay.run(self._settings.stream, self._tracking.relay_interval_seconds)),
+            asyncio.create_task(every(HOLD_SECONDS, self._hold.refresh)),
             asyncio.create_task(self._reconcile()),
             asyncio.create_task(self._watchdog()),
         ]

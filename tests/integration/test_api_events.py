@@ -36,7 +36,7 @@ async def finish(ledger: Ledger, job_id: str, chunks: int) -> None:
     for i, name in enumerate(names):
         delivery = delivery_of(new_job(1, job_id=job.job_id), 0, f"r{i}")
         delivery.chunk_id = name
-        taken = (await ledger.chunks.claim("h-lightrag-0", [delivery])).taken
+        taken = (await ledger.chunks.claim([delivery])).taken
         await ledger.chunks.settle([(d, DONE) for d in taken])
 
 

@@ -30,7 +30,7 @@ async def api(ledger: Ledger, redis_url: str) -> AsyncIterator[Api]:
 async def settle(ledger: Ledger, job: NewJob, *outcomes: Outcome) -> None:
     """Run the first chunks of a job to these ends."""
     deliveries = [delivery_of(job, i) for i in range(len(outcomes))]
-    taken = (await ledger.chunks.claim("h-lightrag-0", deliveries)).taken
+    taken = (await ledger.chunks.claim(deliveries)).taken
     await ledger.chunks.settle(list(zip(taken, outcomes, strict=True)))
 
 
@@ -47,7 +47,7 @@ async def test_the_seeds_fields_and_more(api: Api, ledger: Ledger) -> None:
         assert seen["counts"] == {"queued": 2, "running": 0, "processed": 1, "failed": 0, "cancelled": 0}
         assert (seen["entities"], seen["relations"], seen["metadata"]) == (3, 2, {"k": 1})
         rest = [delivery_of(job, i) for i in (1, 2)]
-        taken = (await ledger.chunks.claim("h", rest)).taken
+        taken = (await ledger.chunks.claim(rest)).taken
         await ledger.chunks.settle([(taken[0], DONE), (taken[1], DEAD)])
         seen = (await client.get(f"/jobs/{job.job_id}")).json()
         assert (seen["status"], seen["error"], seen["error_chunk_id"]) == ("failed", "model said 400", "c2")

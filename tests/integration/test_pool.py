@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -13,9 +15,11 @@ from orchestrator.errors import RejectError, RetryError
 from orchestrator.handlers.base import Context
 from orchestrator.jobs import JobStatus
 from orchestrator.ledger import Ledger
+from orchestrator.sources.redis_stream import RedisStreamSource, connect
 from orchestrator.tracker.reconcile import Reconciler
+from orchestrator.tracker.relay import Relay
 from tests.support.jobs import new_job
-from tests.support.system import system
+from tests.support.system import system, type_settings
 from tests.support.wait import wait_until
 
 
@@ -186,16 +190,27 @@ async def all_stopped(runs: list[tuple[str, int]], stopped: list[str]) -> bool:
 async def test_x03_work_of_a_dead_worker_is_taken_over(ledger: Ledger, redis_url: str) -> None:
     """The seed never read what a crashed worker had left pending."""
     job = new_job(4)
-    async with system(ledger, redis_url, host="heir", size=1) as heir:
-        await ledger.jobs.create(job)
-        # the dead one: it read and claimed, and was never heard of again
-        await heir.source.open(["dead-lightrag-0"])
-        await heir.relay.flush()
-        taken = await heir.source.claim("dead-lightrag-0", 2, 0.05)
-        await ledger.chunks.claim(taken)
+    await ledger.jobs.create(job)
+    async with dead_worker(ledger, redis_url, 2), system(ledger, redis_url, host="heir", size=1) as heir:
         ended = await heir.ended(job.job_id)
         assert (ended.status, ended.processed) == (JobStatus.COMPLETED, 4)
         await wait_until(heir.empty)
+    rows = await ledger.jobs.chunks(job.job_id, status=None, after=None, limit=10)
+    assert [(r["attempts"], r["deliveries"]) for r in rows] == [(1, 2), (1, 2), (1, 1), (1, 1)]
+
+
+@asynccontextmanager
+async def dead_worker(ledger: Ledger, redis_url: str, size: int) -> AsyncIterator[None]:
+    """One that read and claimed so many chunks, and was never heard of again."""
+    settings = type_settings()
+    client = connect(redis_url)
+    source = RedisStreamSource(client, stream=settings.stream, group=settings.group, lease_seconds=0.6)
+    await source.open(["dead-lightrag-0"])
+    await Relay(ledger, client).flush()
+    taken = await source.claim("dead-lightrag-0", size, 0.05)
+    assert len((await ledger.chunks.claim(taken)).taken) == size
+    yield
+    await client.aclose()
 
 
 async def test_a_job_goes_on_after_redis_lost_everything(ledger: Ledger, redis_url: str) -> None:

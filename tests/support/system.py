@@ -105,7 +105,13 @@ async def _done(delivery: Delivery, context: Context) -> Result:
 
 @asynccontextmanager
 async def system(
-    ledger: Ledger, redis_url: str, work: Work = _done, *, host: str = "h", **changes: Any
+    ledger: Ledger,
+    redis_url: str,
+    work: Work = _done,
+    *,
+    host: str = "h",
+    held_back: Callable[[], bool] = lambda: False,
+    **changes: Any,
 ) -> AsyncIterator[System]:
     """Run a worker; it is drained at the end."""
     settings = type_settings(**changes)
@@ -124,6 +130,7 @@ async def system(
         tracker=tracker,
         handler=handler,
         announce=lambda kind, consumer, tasks: announced.append((kind, consumer, tasks)),
+        held_back=held_back,
     )
     running = asyncio.create_task(pool.run())
     try:

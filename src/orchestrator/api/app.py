@@ -7,7 +7,20 @@ from typing import Any
 from fastapi import FastAPI
 
 from orchestrator import __version__
-from orchestrator.api import events, health, ingest, jobs, problems, query
+from orchestrator.api import (
+    audit,
+    budget,
+    controls,
+    dead_letters,
+    events,
+    health,
+    ingest,
+    jobs,
+    limiter,
+    problems,
+    query,
+    why,
+)
 from orchestrator.api.access import Access
 from orchestrator.api.auth import Authenticated
 from orchestrator.api.deps import Deps
@@ -31,7 +44,7 @@ def create_app(deps: Deps) -> FastAPI:
     )
     app.state.deps = deps
     problems.install(app)
-    for module in (ingest, jobs, events, query, health):
+    for module in (ingest, jobs, why, dead_letters, controls, budget, limiter, audit, events, query, health):
         app.include_router(module.router)
     app.add_api_route("/openapi.json", _describe(app), responses=documented(401), tags=["health"], summary="This")
     app.add_middleware(BodyLimit, max_bytes=deps.settings.max_body_bytes)

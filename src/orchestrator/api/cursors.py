@@ -11,6 +11,7 @@ import orjson
 from orchestrator.api.problems import invalid
 
 MAX_INT = 2**31
+MAX_BIGINT = 2**63
 
 
 def encode(first: datetime | int, second: str) -> str:
@@ -40,6 +41,16 @@ def chunk_cursor(text: str | None) -> tuple[int, str] | None:
     if type(first) is not int or not 0 <= first < MAX_INT:
         raise _wrong()
     return first, second
+
+
+def letter_cursor(text: str | None) -> int | None:
+    """Return the id of a dead letter. Raises a 422 problem for a cursor that is none of ours."""
+    if text is None:
+        return None
+    first, _ = _decode(text)
+    if type(first) is not int or not 0 <= first < MAX_BIGINT:
+        raise _wrong()
+    return first
 
 
 def _decode(text: str) -> tuple[object, str]:

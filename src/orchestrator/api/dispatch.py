@@ -1,9 +1,10 @@
-"""After the commit: bring the job to its stream and its view to Redis, without making the caller wait."""
+"""After the commit: bring jobs to their stream and their views to Redis, without making the caller wait."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 
 from redis.exceptions import RedisError
 
@@ -14,42 +15,49 @@ from orchestrator.tracker.relay import Relay
 
 log = logging.getLogger("orchestrator.api")
 
-AT_ONCE = 2
-"""Jobs dispatched at the same time: each holds a connection to PostgreSQL."""
-MAX_WAITING = 1000
-"""Jobs beyond that are left to the relay of the workers."""
+VIEWS_WAITING = 1000
+"""Views beyond that are left to the reconciler of the workers."""
 
 
 class Dispatch:
-    """Background tasks, one a job. What fails here the relay of the workers does."""
+    """One task in the background: what comes while it is at work it does together. What fails here the workers do."""
 
     def __init__(self, relay: Relay, view: RedisView) -> None:
         self._relay = relay
         self._view = view
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._queues: set[str] = set()
+        self._changed: list[Job] = []
+        self._task: asyncio.Task[None] | None = None
 
     def soon(self, job: Job) -> None:
-        """Dispatch a job that has just been written."""
-        if len(self._tasks) < MAX_WAITING:
-            task = asyncio.create_task(self._run(job))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        """Dispatch a job that has just been written, or show that it has changed."""
+        if len(self._changed) < VIEWS_WAITING:
+            self._changed.append(job)
+        self.look([job.queue])
 
-    async def _run(self, job: Job) -> None:
-        try:
-            async with self._turn:
-                await self._relay.flush(job.job_id)
-                await self._view.write([job])
-        except (DependencyError, RedisError, OSError) as error:
-            log.warning("job not dispatched; a worker will", extra={"job_id": job.job_id, "error": str(error)})
-        except Exception:
-            log.exception("job not dispatched by a bug of ours; a worker will", extra={"job_id": job.job_id})
+    def look(self, queues: Iterable[str]) -> None:
+        """Dispatch what waits for these queues: something may go on."""
+        self._queues.update(queues)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        while self._queues or self._changed:
+            queues, self._queues = self._queues, set()
+            changed, self._changed = self._changed, []
+            try:
+                for queue in queues:
+                    await self._relay.page(queue)
+                await self._view.write(changed)
+            except (DependencyError, RedisError, OSError) as error:
+                log.warning("not dispatched; a worker will", extra={"jobs": len(changed), "error": str(error)})
+            except Exception:
+                log.exception("not dispatched by a bug of ours; a worker will", extra={"jobs": len(changed)})
 
     async def close(self, within_seconds: float = 1.0) -> None:
         """Give what runs a moment, then end it: what is not dispatched is in the outbox."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=within_seconds)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._task is None:
+            return
+        await asyncio.wait({self._task}, timeout=within_seconds)
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -15,13 +16,14 @@ from orchestrator import keys
 from orchestrator.api.auth import Authenticated, Caller
 from orchestrator.api.cursors import chunk_cursor, encode, job_cursor
 from orchestrator.api.deps import Deps, Needs
-from orchestrator.api.models import ChunkPage, ChunkView, Counts, JobPage, JobView, Links, Usage
+from orchestrator.api.models import ChunkPage, ChunkView, Counts, HeldBack, JobPage, JobView, Links, Usage
 from orchestrator.api.openapi import problems
 from orchestrator.api.patience import within
 from orchestrator.api.problems import ProblemError
 from orchestrator.errors import DependencyError, NotFoundError
 from orchestrator.jobs import TERMINAL_JOB, ChunkStatus, JobStatus, percent_complete
 from orchestrator.ledger.jobs import Job
+from orchestrator.ledger.pauses import Pause
 
 log = logging.getLogger("orchestrator.jobs")
 
@@ -46,7 +48,7 @@ async def get_job(job_id: JobId, caller: Authenticated, deps: Needs) -> JobView:
     """Return a job; `stale` when PostgreSQL is away and this is what Redis remembers."""
     _check_id(job_id)
     try:
-        return view_of(await within(PATIENCE_SECONDS, deps.ledger.jobs.get(job_id, caller.scope)))
+        return await within(PATIENCE_SECONDS, _get(deps, caller, job_id))
     except (DependencyError, TimeoutError) as error:
         stale = await _stale(deps, caller, job_id)
         if stale is None:
@@ -62,7 +64,8 @@ async def list_jobs(
     jobs = await deps.ledger.jobs.page(tenant=caller.scope, status=status, after=job_cursor(cursor), limit=limit + 1)
     shown = jobs[:limit]
     more = encode(shown[-1].created_at, shown[-1].job_id) if len(jobs) > limit else None
-    return JobPage(jobs=[view_of(job) for job in shown], next_cursor=more)
+    held = await deps.ledger.pauses.of_jobs([job.job_id for job in shown])
+    return JobPage(jobs=[view_of(job, held.get(job.job_id, ())) for job in shown], next_cursor=more)
 
 
 @router.get("/jobs/{job_id}/chunks", responses=problems(401, 404, 422, 503), summary="Chunks of a job")
@@ -76,7 +79,7 @@ async def list_chunks(
     cursor: Cursor = None,
 ) -> ChunkPage:
     """Return a page of a job's chunks in their order, without their text."""
-    await _own(deps, caller, job_id)
+    await own(deps, caller, job_id)
     rows = await deps.ledger.jobs.chunks(job_id, status=status, after=chunk_cursor(cursor), limit=limit + 1)
     shown = rows[:limit]
     more = encode(shown[-1]["seq"], shown[-1]["chunk_id"]) if len(rows) > limit else None
@@ -86,7 +89,7 @@ async def list_chunks(
 @router.post("/jobs/{job_id}/cancel", responses=problems(401, 404, 422, 503), summary="Cancel a job")
 async def cancel_job(job_id: JobId, caller: Authenticated, deps: Needs) -> JobView:
     """Cancel what has not ended. Again, or after the end, changes nothing; the answer says how the job stands."""
-    await _own(deps, caller, job_id)
+    await own(deps, caller, job_id)
     job = await deps.ledger.jobs.cancel(job_id)
     deps.dispatch.soon(job)
     return view_of(job)
@@ -97,7 +100,7 @@ async def cancel_job(job_id: JobId, caller: Authenticated, deps: Needs) -> JobVi
 )
 async def delete_job(job_id: JobId, caller: Authenticated, deps: Needs) -> None:
     """Delete an ended job with its chunks and events; what it brought into the graph stays."""
-    job = await _own(deps, caller, job_id)
+    job = await own(deps, caller, job_id)
     if job.status not in TERMINAL_JOB or not await deps.ledger.jobs.delete(job_id):
         raise ProblemError(409, "The job has not ended; cancel it first.")
     try:
@@ -106,7 +109,7 @@ async def delete_job(job_id: JobId, caller: Authenticated, deps: Needs) -> None:
         log.warning("view of a deleted job stays until it expires", extra={"job_id": job_id, "error": str(error)})
 
 
-async def _own(deps: Deps, caller: Caller, job_id: str) -> Job:
+async def own(deps: Deps, caller: Caller, job_id: str) -> Job:
     """Return the caller's job. Raises NotFoundError."""
     _check_id(job_id)
     return await deps.ledger.jobs.get(job_id, caller.scope)
@@ -117,7 +120,19 @@ def _check_id(job_id: str) -> None:
         raise NotFoundError(f"no job {job_id!r}")
 
 
-def view_of(job: Job) -> JobView:
+async def _get(deps: Deps, caller: Caller, job_id: str) -> JobView:
+    return await shown(deps, await deps.ledger.jobs.get(job_id, caller.scope))
+
+
+async def shown(deps: Deps, job: Job) -> JobView:
+    """Return a job with what holds it back."""
+    if job.status in TERMINAL_JOB:
+        return view_of(job)
+    held = await deps.ledger.pauses.of_jobs([job.job_id])
+    return view_of(job, held.get(job.job_id, ()))
+
+
+def view_of(job: Job, held: Iterable[Pause] = ()) -> JobView:
     """Return a job as the API shows it. Pure."""
     return JobView(
         job_id=job.job_id,
@@ -154,6 +169,7 @@ def view_of(job: Job) -> JobView:
             cost=float(job.cost),
             budget=None if job.budget is None else float(job.budget),
         ),
+        paused=[HeldBack(scope=p.scope, name=p.name, reason=p.reason) for p in held],
         metadata=dict(job.metadata),
         links=links_of(job.job_id),
     )

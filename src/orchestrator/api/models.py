@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from orchestrator.jobs import ChunkStatus, FailurePolicy, JobStatus, Priority
+from orchestrator.jobs import ChunkStatus, FailurePolicy, JobStatus, Priority, Scope
 
 ID_LENGTH = 128
+REASON_LENGTH = 500
+
+
+def without_nul(text: str) -> str:
+    """Return the text. Raises ValueError when PostgreSQL could not hold it."""
+    if "\x00" in text:
+        raise ValueError("must not hold the character NUL")
+    return text
 
 
 class FieldError(BaseModel):
@@ -115,6 +123,14 @@ class Usage(BaseModel):
     budget: float | None = Field(description="the job pauses when its cost reaches this")
 
 
+class HeldBack(BaseModel):
+    """What holds a job back."""
+
+    scope: Scope = Field(description="of its worker type, its queue, its tenant or the job itself")
+    name: str
+    reason: str
+
+
 class JobView(BaseModel):
     """A job, as the ledger knows it; `stale` when it came from the fast view because PostgreSQL did not answer."""
 
@@ -140,6 +156,7 @@ class JobView(BaseModel):
     failure_policy: FailurePolicy
     max_failed: int
     usage: Usage
+    paused: list[HeldBack] = Field(default=[], description="not empty: nothing of the job starts until all are resumed")
     metadata: dict[str, Any]
     stale: bool = False
     links: Links
@@ -177,6 +194,26 @@ class ChunkPage(BaseModel):
 
     chunks: list[ChunkView]
     next_cursor: str | None
+
+
+class PauseRequest(BaseModel):
+    """Why something is held back."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"reason": "the model is being replaced"}})
+    reason: Annotated[str, Field(max_length=REASON_LENGTH), AfterValidator(without_nul)] = ""
+
+
+class PauseView(HeldBack):
+    """Something that is held back."""
+
+    by: str = Field(description="a key's name, or what in the system did it")
+    at: datetime
+
+
+class PauseList(BaseModel):
+    """What is held back, the latest first."""
+
+    pauses: list[PauseView]
 
 
 class QueryRequest(BaseModel):

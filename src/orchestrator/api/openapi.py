@@ -8,14 +8,16 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from orchestrator.api.models import IngestRequest, Problem, QueryRequest
+from orchestrator.api.letters import LetterSelection
+from orchestrator.api.models import IngestRequest, PauseRequest, Problem, QueryRequest
 from orchestrator.api.problems import MEDIA_TYPE
+from orchestrator.api.spending import BudgetRequest
 
 REF = "#/components/schemas/{model}"
 DESCRIPTIONS = {
     401: "No key, or one that is not known.",
-    403: "The key may not use this workspace.",
-    404: "No such job, or it is another tenant's.",
+    403: "The key may not use this workspace, or hold this back.",
+    404: "There is none of that name or id, or it is another tenant's.",
     409: "The request contradicts what the ledger holds.",
     413: "The body is too large.",
     422: "The request is not valid; `errors` says where.",
@@ -25,6 +27,8 @@ DESCRIPTIONS = {
 TAGS = [
     {"name": "ingestion", "description": "Submit text."},
     {"name": "jobs", "description": "Watch, cancel and forget jobs."},
+    {"name": "dead letters", "description": "What could not be done: find it, try it again, give it up."},
+    {"name": "controls", "description": "Hold work back, let it go on, see who did what."},
     {"name": "events", "description": "What happens, as it happens."},
     {"name": "query", "description": "Ask the finished graph."},
     {"name": "health", "description": "Is it alive, ready, well?"},
@@ -40,10 +44,10 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def body(model: type[BaseModel]) -> dict[str, Any]:
+def body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """Return the documentation of a body that the route reads by hand, after it knows the caller."""
     schema = {"$ref": REF.format(model=model.__name__)}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
 class Described(FastAPI):
@@ -56,7 +60,7 @@ class Described(FastAPI):
                 title=self.title, version=self.version, description=self.description, routes=self.routes, tags=TAGS
             )
             components = schema.setdefault("components", {}).setdefault("schemas", {})
-            for model in (Problem, IngestRequest, QueryRequest):
+            for model in (Problem, IngestRequest, QueryRequest, LetterSelection, PauseRequest, BudgetRequest):
                 described = model.model_json_schema(ref_template=REF)
                 components.update(described.pop("$defs", {}))
                 components[model.__name__] = described

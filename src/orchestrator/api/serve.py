@@ -70,7 +70,7 @@ async def serve(settings_dir: Path, credentials: Credentials) -> None:
         if engine is not None:
             stack.push_async_callback(engine.close)
         view = RedisView(client, tracking.job_status_ttl_seconds)
-        dispatch = Dispatch(Relay(ledger, client), view)
+        dispatch = Dispatch(Relay(ledger, client, window=tracking.dispatch_window), view)
         stack.push_async_callback(dispatch.close)
         follower = Follower(EventLog(ledger.database))
         deps = Deps(

@@ -80,6 +80,18 @@ class Client:
         """Return the JSON a POST answers."""
         return self._request("POST", path, json=body, headers=headers)
 
+    def put(self, path: str, body: Any) -> Any:
+        """Return the JSON a PUT answers."""
+        return self._request("PUT", path, json=body)
+
+    def patch(self, path: str, body: Any) -> Any:
+        """Return the JSON a PATCH answers."""
+        return self._request("PATCH", path, json=body)
+
+    def remove(self, path: str) -> None:
+        """Send a DELETE."""
+        self._request("DELETE", path)
+
     def query(self, question: str, *, mode: str, workspace: str | None) -> Any:
         """Ask the graph; a model may take its time."""
         body = {"query": question, "mode": mode} | ({"workspace": workspace} if workspace else {})
@@ -99,7 +111,7 @@ class Client:
 
     def delete(self, job_id: str) -> None:
         """Forget an ended job."""
-        self._request("DELETE", job_path(job_id))
+        self.remove(job_path(job_id))
 
     def _request(self, method: str, path: str, *, report: int = 0, **more: Any) -> Any:
         try:

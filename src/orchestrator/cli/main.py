@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import typer
 
 from orchestrator import __version__
-from orchestrator.cli import canary, jobs, operate, query, serve, status, submit, watch
+from orchestrator.cli import (
+    budget,
+    canary,
+    controls,
+    dead_letters,
+    jobs,
+    limits,
+    operate,
+    query,
+    serve,
+    status,
+    submit,
+    watch,
+    why,
+)
 from orchestrator.errors import OrchestratorError
 from orchestrator.logs import escape
 
@@ -34,13 +49,19 @@ def _root(version: bool = typer.Option(False, "--version", callback=_version, is
     """Hold the options of all commands."""
 
 
-for panel, commands in {
-    WORK: (submit.submit, watch.watch, jobs.jobs, jobs.job, jobs.cancel, query.query, status.status),
-    OPERATE: (operate.check_settings, operate.migrate, operate.consumers, canary.canary),
+PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    WORK: (submit.submit, watch.watch, jobs.jobs, jobs.job, jobs.cancel, why.why, query.query, status.status),
+    OPERATE: (
+        *(controls.pause, controls.resume, controls.pauses, controls.audit),
+        *(budget.budget, budget.usage, limits.limits),
+        *(operate.check_settings, operate.migrate, operate.consumers, canary.canary),
+    ),
     PROCESSES: (serve.worker, serve.supervisor, serve.api, serve.models),
-}.items():
+}
+for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
+app.add_typer(dead_letters.app, rich_help_panel=OPERATE)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from orchestrator.cli.options import DEFAULT_KEY_FILE, DEFAULT_URL, Format, KeyF
 from orchestrator.cli.output import emit, say
 from orchestrator.cli.watch import follow
 from orchestrator.errors import OrchestratorError
+from orchestrator.jobs import FailurePolicy, Priority
 
 ENDINGS = frozenset({".txt", ".text", ".md", ".markdown", ".rst", ".adoc", ".org"})
 STDIN = "-"
@@ -27,6 +28,16 @@ def submit(
     workspace: Workspace = None,
     source_type: Annotated[str, typer.Option(help="What kind of source this is.")] = "text",
     idempotency_key: Annotated[str | None, typer.Option(help="The same key gives the same job again.")] = None,
+    priority: Annotated[Priority | None, typer.Option(help="Band of the queue; default: normal.")] = None,
+    delay: Annotated[float | None, typer.Option(min=0, help="Start in so many seconds.", metavar="SECONDS")] = None,
+    not_before: Annotated[
+        str | None, typer.Option(help="Start no earlier, such as 2026-01-31T18:00:00Z.", metavar="TIME")
+    ] = None,
+    failure_policy: Annotated[
+        FailurePolicy | None, typer.Option(help="What dead chunks mean; default: strict.")
+    ] = None,
+    max_failed: Annotated[int | None, typer.Option(min=0, help="Of policy threshold: dead chunks it bears.")] = None,
+    budget: Annotated[float | None, typer.Option(min=0, help="Pause when its model calls have cost this.")] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the job to its end.")] = False,
     url: Url = DEFAULT_URL,
     key_file: KeyFile = DEFAULT_KEY_FILE,
@@ -35,7 +46,16 @@ def submit(
     """Submit prose as one job; prints the job's id."""
     from orchestrator.cli.client import Client
 
-    body = request(read_all(paths), chunk_chars=chunk_chars, source_type=source_type, workspace=workspace)
+    wishes = {
+        "workspace": workspace,
+        "priority": priority,
+        "delay_seconds": delay,
+        "not_before": not_before,
+        "failure_policy": failure_policy,
+        "max_failed": max_failed,
+        "budget": budget,
+    }
+    body = request(read_all(paths), chunk_chars=chunk_chars, source_type=source_type, **wishes)
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
     with Client.connect(url, key_file) as client:
         accepted = client.post("/lightrag/ingest-async", body, headers=headers)
@@ -48,14 +68,17 @@ def submit(
 
 
 def request(
-    texts: Sequence[tuple[str, str]], *, chunk_chars: int, source_type: str, workspace: str | None
+    texts: Sequence[tuple[str, str]], *, chunk_chars: int, source_type: str, **wishes: str | float | None
 ) -> dict[str, Any]:
-    """Return the body of a submission of (source uri, text). Raises OrchestratorError when there is nothing in it."""
+    """Return the body of a submission of (source uri, text), and of the wishes that are not None.
+
+    Raises OrchestratorError when there is no text.
+    """
     found = [{"text": c, "source_uri": uri} for uri, text in texts for c in chunks(text, chunk_chars)]
     if not found:
         raise OrchestratorError(f"nothing to submit: no text found; directories are searched for {NAMES}")
-    body: dict[str, Any] = {"chunks": found, "source_type": source_type}
-    return body | ({"workspace": workspace} if workspace else {})
+    asked = {name: value for name, value in wishes.items() if value is not None}
+    return {"chunks": found, "source_type": source_type, **asked}
 
 
 def read_all(paths: Sequence[str]) -> list[tuple[str, str]]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestrator.ledger.audit import Audit
 from orchestrator.ledger.chunks import Chunks
 from orchestrator.ledger.database import Database
 from orchestrator.ledger.dead_letters import DeadLetters
 from orchestrator.ledger.jobs import Jobs
 from orchestrator.ledger.outbox import Outbox
+from orchestrator.ledger.pauses import Pauses
 from orchestrator.ledger.workers import Workers
 
 
@@ -22,13 +24,22 @@ class Ledger:
     outbox: Outbox
     workers: Workers
     dead_letters: DeadLetters
+    pauses: Pauses
+    audit: Audit
 
     @classmethod
     async def open(cls, dsn: str, *, connections: int = 8, name: str = "orchestrator") -> Ledger:
         """Connect. Raises DependencyError when PostgreSQL does not answer."""
         database = await Database.open(dsn, connections=connections, name=name)
         return cls(
-            database, Jobs(database), Chunks(database), Outbox(database), Workers(database), DeadLetters(database)
+            database=database,
+            jobs=Jobs(database),
+            chunks=Chunks(database),
+            outbox=Outbox(database),
+            workers=Workers(database),
+            dead_letters=DeadLetters(database),
+            pauses=Pauses(database),
+            audit=Audit(database),
         )
 
     async def close(self) -> None:

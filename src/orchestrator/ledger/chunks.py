@@ -22,6 +22,7 @@ class Claimed:
     taken: list[Delivery]  # ours now, each with the new lease token
     duplicate: list[Delivery]  # the chunk has ended, or another entry of it is at work: nothing to do
     unknown: list[Delivery]  # no such chunk, or its job has ended: to be buried
+    held_back: list[Delivery]  # paused: to be given back for a while
 
 
 class Chunks:
@@ -54,14 +55,21 @@ class Chunks:
             delivery.job_type = job_type
             taken.append(delivery)
         if len(taken) == len(deliveries):
-            return Claimed(taken, [], [])
+            return Claimed(taken, [], [], [])
         return await self._sort_out(taken, [d for d in deliveries if d.lease_token != token])
 
     async def _sort_out(self, taken: list[Delivery], others: list[Delivery]) -> Claimed:
         """Find out why the others could not be claimed."""
-        rows = await self._database.fetch("known_chunks", [d.job_id for d in others], [d.chunk_id for d in others])
-        known = {(row["job_id"], row["chunk_id"]) for row in rows}
-        return Claimed(taken, [d for d in others if d.key in known], [d for d in others if d.key not in known])
+        rows = await self._database.fetch(
+            "known_chunks", [d.job_id for d in others], [d.chunk_id for d in others], [d.receipt for d in others]
+        )
+        known = {(row["job_id"], row["chunk_id"]): row["held_back"] for row in rows}
+        claimed = Claimed(taken, [], [], [])
+        for delivery in others:
+            held_back = known.get(delivery.key)
+            place = claimed.unknown if held_back is None else claimed.held_back if held_back else claimed.duplicate
+            place.append(delivery)
+        return claimed
 
     async def register(self, worker_type: str, queue: str, job_type: str, deliveries: Sequence[Delivery]) -> None:
         """Write jobs and chunks of entries that carry their text: the first sight of an external producer's work."""

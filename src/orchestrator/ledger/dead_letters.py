@@ -1,15 +1,31 @@
-"""Dead letters that are no chunk of ours: malformed entries, and work for jobs that have ended. Never dropped."""
+"""The dead_letters table: what was buried, with its reason; never lost, until somebody retries or drops it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import asyncpg
 
 from orchestrator.deliveries import Delivery
+from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.ledger.database import Database
+from orchestrator.ledger.jobs import Job, job_of
+from orchestrator.ledger.letters import Buried, DeadLetter, LetterStatus, Resolved, Selection, payload_of
+from orchestrator.ledger.statements import sql
 
-TEXT_KEPT = 2000
-"""Characters of a malformed entry's text that are kept: enough to recognise it."""
+if TYPE_CHECKING:
+    from orchestrator.ledger.database import Connection
+
+MOST_AT_ONCE = 1000
+"""Letters that one call resolves at most."""
+PAYLOADS = 50
+"""Entries put back at a time: each may hold a quarter of a megabyte."""
+RETRY, DROP = "retry", "drop"
+
+PutBack = Callable[[str, Sequence[Mapping[str, Any]]], Awaitable[None]]
+"""Put entries, by what was kept of them, back on a queue by its name."""
 
 
 class DeadLetters:
@@ -19,21 +35,106 @@ class DeadLetters:
         self._database = database
 
     async def bury(self, worker_type: str, queue: str, letters: Sequence[tuple[Delivery, str]]) -> None:
-        """Write entries with their reasons; an entry buried twice is written once."""
+        """Write entries that are no chunk of ours, with their reasons; an entry buried twice is written once."""
         await self._database.execute(
             "bury_entry",
             worker_type,
             queue,
             [d.receipt for d, _ in letters],
             [reason for _, reason in letters],
-            [_payload(d) for d, _ in letters],
+            [payload_of(d) for d, _ in letters],
         )
 
+    async def page(
+        self,
+        *,
+        status: LetterStatus | None = None,
+        worker_type: str | None = None,
+        job_id: str | None = None,
+        tenant: str | None = None,
+        after: int | None = None,
+        limit: int = 100,
+    ) -> list[DeadLetter]:
+        """Return letters, newest first, after the id `after`; a tenant sees those of its jobs alone."""
+        rows = await self._database.fetch("dead_letters_page", status, worker_type, job_id, tenant, after, limit)
+        return [_letter_of(row) for row in rows]
 
-def _payload(delivery: Delivery) -> dict[str, Any]:
-    text = (delivery.content or "")[:TEXT_KEPT].replace("\x00", "\ufffd")
-    return {"job_id": _clean(delivery.job_id), "chunk_id": _clean(delivery.chunk_id), "content": text}
+    async def get(self, letter_id: int, tenant: str | None = None) -> DeadLetter:
+        """Return a letter and what was kept of it. Raises NotFoundError; another tenant's is as unknown as none."""
+        row = await self._database.row("dead_letter", letter_id, tenant)
+        if row is None:
+            raise NotFoundError(f"no dead letter {letter_id}")
+        return _letter_of(row)
+
+    async def drop(self, selection: Selection, *, actor: str, limit: int = MOST_AT_ONCE) -> Resolved:
+        """Give up the oldest `limit` dead letters of a selection: they are kept, and count as dead no more."""
+        async with self._database.transaction() as connection:
+            chosen, more = await _choose(connection, selection, limit, to_retry=False)
+            await _resolve(connection, actor, DROP, chosen, {})
+        return Resolved(letters=chosen, more=more)
+
+    async def retry(
+        self, selection: Selection, *, actor: str, put_back: PutBack, limit: int = MOST_AT_ONCE
+    ) -> Resolved:
+        """Try the oldest `limit` dead letters of a selection again, in one transaction.
+
+        Chunks go into a new job for each job they come from; entries go back on their queue just before the commit:
+        when that fails they may be there twice, which the guarded claim makes harmless. Raises DependencyError, and
+        then nothing has changed; ConflictError when a job was deleted meanwhile.
+        """
+        async with self._database.transaction() as connection:
+            chosen, more = await _choose(connection, selection, limit, to_retry=True)
+            new_ids = {job_id: str(uuid4()) for job_id in sorted({b.job_id for b in chosen if b.job_id is not None})}
+            jobs = await _new_jobs(connection, chosen, new_ids)
+            await _resolve(connection, actor, RETRY, chosen, new_ids)
+            await _put_back(connection, [b for b in chosen if b.job_id is None], put_back)
+        stuck = await self._database.value("dead_letters_stuck", *_chosen_by(selection))
+        return Resolved(letters=chosen, jobs=jobs, more=more, stuck=int(stuck))
 
 
-def _clean(text: str) -> str:
-    return text[:TEXT_KEPT].replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+async def _choose(
+    connection: Connection, selection: Selection, limit: int, *, to_retry: bool
+) -> tuple[list[Buried], bool]:
+    """Lock the letters; return them, and whether there are more."""
+    rows = await connection.fetch(sql("dead_letters_choose"), *_chosen_by(selection), to_retry, limit + 1)
+    return [Buried(**dict(row)) for row in rows[:limit]], len(rows) > limit
+
+
+def _chosen_by(selection: Selection) -> tuple[Any, ...]:
+    ids = None if selection.ids is None else list(selection.ids)
+    return ids, selection.job_id, selection.worker_type, selection.tenant
+
+
+async def _new_jobs(connection: Connection, chosen: Sequence[Buried], new_ids: Mapping[str, str]) -> list[Job]:
+    """Make a job for the chunks of each old one, and put it into the outbox."""
+    if not new_ids:
+        return []
+    chunks = sorted({(b.job_id, b.chunk_id) for b in chosen if b.job_id is not None})
+    sizes = [sum(job_id == old for job_id, _ in chunks) for old in new_ids]
+    rows = await connection.fetch(sql("retry_jobs"), list(new_ids), list(new_ids.values()), sizes)
+    columns = [j for j, _ in chunks], [new_ids[j] for j, _ in chunks if j is not None], [c for _, c in chunks]
+    written = await connection.execute(sql("retry_chunks"), *columns)
+    if int(written.rpartition(" ")[2]) != len(chunks):
+        raise ConflictError("a job was deleted while its dead letters were retried; ask for those that are left")
+    await connection.executemany(sql("enqueue_job"), [(row["job_id"], row["queue"]) for row in rows])
+    return [job_of(row) for row in rows]
+
+
+async def _put_back(connection: Connection, entries: Sequence[Buried], put_back: PutBack) -> None:
+    for queue in sorted({b.queue for b in entries}):
+        ids = [b.id for b in entries if b.queue == queue]
+        for start in range(0, len(ids), PAYLOADS):
+            rows = await connection.fetch(sql("dead_letters_payloads"), ids[start : start + PAYLOADS])
+            await put_back(queue, [row["payload"] for row in rows])
+
+
+async def _resolve(
+    connection: Connection, actor: str, action: str, chosen: Sequence[Buried], new_ids: Mapping[str, str]
+) -> None:
+    """Mark the letters and write the audit, a row a letter."""
+    ids, jobs = [b.id for b in chosen], [new_ids.get(b.job_id or "") for b in chosen]
+    await connection.execute(sql("dead_letters_resolve"), ids, jobs, actor, action)
+
+
+def _letter_of(row: asyncpg.Record) -> DeadLetter:
+    return DeadLetter(**{**dict(row), "status": LetterStatus(row["status"])})

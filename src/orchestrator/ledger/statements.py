@@ -16,7 +16,7 @@ def joined(values: Sequence[str]) -> str:
     Raises ValueError when an id holds the separator.
     """
     text = SEPARATOR.join(values)
-    if text.count(SEPARATOR) != len(values) - 1:
+    if text.count(SEPARATOR) != max(0, len(values) - 1):
         raise ValueError(f"an id holds a control character: {text[:200]!r}")
     return text
 

@@ -47,6 +47,7 @@ class Pool:
         tracker: JobTracker,
         handler: Handler,
         announce: Announce = lambda kind, consumer, tasks: None,
+        held_back: Callable[[], bool] = lambda: False,
     ) -> None:
         self.settings = settings
         self.consumers = [keys.consumer(host, settings.name, n) for n in range(settings.size)]
@@ -67,6 +68,7 @@ class Pool:
             source,
             tracker,
             lambda: self._slots,
+            held_back=held_back,
             block_seconds=settings.read_block_seconds,
             lease_seconds=settings.lease_seconds,
         )

@@ -17,6 +17,8 @@ from orchestrator.tracker.tracker import JobTracker
 log = logging.getLogger("orchestrator.workers")
 
 PAUSE_SECONDS = 1.0
+HELD_BACK_SECONDS = 2.0  # how long what is paused goes back for
+HOLD_SECONDS = 0.5  # how often a reader that is held back looks whether it still is
 RECOVER_SECONDS = 1.0  # how often entries of dead workers and due retries are looked for, at most
 
 
@@ -29,6 +31,7 @@ class Reader:
         tracker: JobTracker,
         slots: Callable[[], Mapping[str, Slot]],
         *,
+        held_back: Callable[[], bool],
         block_seconds: float,
         lease_seconds: float,
     ) -> None:
@@ -36,6 +39,7 @@ class Reader:
         self._source = source
         self._tracker = tracker
         self._slots = slots
+        self._held_back = held_back
         self._block = block_seconds
         self._recover_interval = min(RECOVER_SECONDS, lease_seconds / 4)
         self._recover_at = 0.0
@@ -58,6 +62,9 @@ class Reader:
         while not self._stopping:
             self.ticked = time.monotonic()
             rooms = self._rooms()
+            if rooms and self._held_back():
+                await self._pause(HOLD_SECONDS)
+                continue
             if not rooms:
                 self._changed.clear()
                 await self._changed.wait()
@@ -66,7 +73,7 @@ class Reader:
                 await self._read(rooms)
             except DependencyError as error:
                 log.warning("cannot read; will try again", extra={"error": str(error)})
-                await self._pause()
+                await self._pause(PAUSE_SECONDS)
 
     def _rooms(self) -> dict[str, int]:
         return {name: room for name, slot in self._slots().items() if (room := slot.room) > 0}
@@ -99,10 +106,11 @@ class Reader:
         self._turn += 1
         return names[self._turn % len(names)]
 
-    async def _pause(self) -> None:
+    async def _pause(self, seconds: float) -> None:
+        """Wait; shorter when told to stop, or when something in our hands has ended."""
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PAUSE_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._changed.wait()
 
     async def _begin(self, deliveries: Sequence[Delivery]) -> None:
@@ -121,6 +129,8 @@ class Reader:
             slots[consumer].start(taken)
         if begun.ended:
             await self._source.ack(begun.ended)
+        if begun.held_back:
+            await self._source.retry([(d, HELD_BACK_SECONDS) for d in begun.held_back])
         if begun.wrong:
             log.warning("entries buried", extra={"entries": len(begun.wrong), "reason": begun.wrong[0][1]})
             await self._source.bury(begun.wrong)

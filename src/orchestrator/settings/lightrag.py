@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from orchestrator.settings.model import Settings, at_least, require
 
@@ -35,6 +36,13 @@ class LightRAGSettings(Settings):
     max_gleaning: int = 0  # each adds a model call to every chunk
     force_summary_on_merge: int = 20  # descriptions of one entity before the model summarises them
     embedding_batch: int = 32
+    llm_max_concurrency: int = 64  # calls at once of all hosts together; the limiter finds what the endpoint bears
+    llm_requests_per_minute: int = 0  # of all hosts together; 0 = no cap
+    llm_tokens_per_minute: int = 0  # of all hosts together; 0 = no cap
+    embedding_max_concurrency: int = 64  # the same for the embedding model
+    embedding_requests_per_minute: int = 0
+    embedding_tokens_per_minute: int = 0
+    price_table: Mapping[str, Any] = field(default_factory=dict)  # model: (price of 1M prompt tokens, of 1M completion)
     llm_timeout_seconds: float = 180.0
     summary_language: str = "English"
     postgres_connections: int = 8
@@ -51,5 +59,19 @@ class LightRAGSettings(Settings):
         positive = ("embedding_dimensions", "embedding_max_tokens", "max_parallel_insert", "micro_batch")
         at_least(self, 1, (*positive, "chunk_token_size", "embedding_batch", "postgres_connections"))
         at_least(self, 2, ("force_summary_on_merge",))
+        at_least(self, 1, ("llm_max_concurrency", "embedding_max_concurrency"))
+        caps = ("llm_requests_per_minute", "llm_tokens_per_minute")
+        at_least(self, 0, (*caps, "embedding_requests_per_minute", "embedding_tokens_per_minute"))
         at_least(self, 0, ("max_gleaning", "micro_batch_linger_seconds"))
         at_least(self, 0.05, ("llm_timeout_seconds", "idle_engine_seconds"))
+        for model, prices in self.price_table.items():
+            rule = "two prices from 0 to 1000000: (of 1M prompt tokens, of 1M completion tokens)"
+            require(_are_prices(prices), f"price_table[{model!r}]", rule, prices)
+
+
+def _are_prices(prices: object) -> bool:
+    return isinstance(prices, list | tuple) and len(prices) == 2 and all(map(_is_price, prices))
+
+
+def _is_price(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1_000_000

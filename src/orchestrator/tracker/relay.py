@@ -1,29 +1,85 @@
-"""The relay: takes jobs from the outbox to their stream. Runs in every worker; the API calls it after each commit."""
+"""The relay: takes jobs from the outbox to their stream, fairly and never far ahead. Runs in workers and in the API."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import logging
+import time
 
 import redis.asyncio as redis
 
+from orchestrator.errors import DependencyError
 from orchestrator.ledger import Ledger
-from orchestrator.ledger.outbox import Reference
-from orchestrator.sources.redis_stream import publish
+from orchestrator.ledger.outbox import Page
+from orchestrator.tracker.shares import share
+from orchestrator.tracker.streams import Streams
+from orchestrator.tracker.window import Window
+
+log = logging.getLogger("orchestrator.relay")
+
+WINDOW = 1000
+BUSY_SECONDS = 0.05
+"""How often a full stream is looked at while there is more for it: a fraction of what its window holds."""
+HUNGRY_SECONDS = 0.005
+"""The same, of a stream that was found more than half empty: its window has yet to grow."""
 
 
 class Relay:
-    """Publishes references of queued chunks."""
+    """Publishes references of queued chunks. Any number may run at once: one at a time dispatches a queue."""
 
-    def __init__(self, ledger: Ledger, client: redis.Redis) -> None:
+    def __init__(self, ledger: Ledger, client: redis.Redis, *, window: int = WINDOW) -> None:
+        """`window` is how many entries may lie ahead of the workers, however slow they are."""
         self._ledger = ledger
-        self._client = client
+        self._streams = Streams(client)
+        self._least = window
+        self._windows: dict[str, Window] = {}
 
-    async def flush(self, job_id: str | None = None) -> int:
-        """Publish until the outbox, or the job's part of it, is empty; return how many. Raises DependencyError."""
+    async def run(self, queue: str, interval_seconds: float) -> None:
+        """Keep a queue's stream filled until cancelled; look for work at each interval, sooner while there is more."""
+        while True:
+            try:
+                pause = await self._refill(queue, interval_seconds)
+            except DependencyError as error:
+                log.warning("cannot dispatch; will try again", extra={"queue": queue, "error": str(error)})
+                pause = interval_seconds
+            await asyncio.sleep(pause)
+
+    async def _refill(self, queue: str, interval_seconds: float) -> float:
+        """Fill the stream; return how long to wait before the next look."""
+        depth = await self._streams.look(queue)
+        size = self._window(queue).size(depth, time.monotonic())
+        if depth.waiting >= size:
+            return BUSY_SECONDS
+        while True:
+            page = await self.page(queue, wait=False)
+            if not page.ours:
+                return BUSY_SECONDS
+            if not page.more:
+                return interval_seconds
+            if not page.published:
+                return HUNGRY_SECONDS if 2 * depth.waiting < size else BUSY_SECONDS
+
+    async def flush(self, queue: str | None = None) -> int:
+        """Publish until nothing is left or no room, of one queue or of all; return how many. Raises DependencyError."""
         published = 0
-        while count := await self._ledger.outbox.relay(self._publish, job_id):
-            published += count
+        for name in [queue] if queue else await self._ledger.outbox.queues():
+            while (page := await self.page(name)).published:
+                published += page.published
+                if not page.more:
+                    break
         return published
 
-    async def _publish(self, queue: str, references: Sequence[Reference]) -> None:
-        await publish(self._client, queue, [(r.job_id, r.chunk_id, r.workspace) for r in references])
+    async def page(self, queue: str, *, wait: bool = True) -> Page:
+        """Publish one page at most. Raises DependencyError.
+
+        Whoever has just written a job waits while another one is at this queue, for that one may not have seen it.
+        """
+        return await self._ledger.outbox.dispatch(
+            queue, lambda: self._room(queue), share, self._streams.append, wait=wait
+        )
+
+    async def _room(self, queue: str) -> int:
+        return self._window(queue).room(await self._streams.look(queue), time.monotonic())
+
+    def _window(self, queue: str) -> Window:
+        return self._windows.setdefault(queue, Window(self._least))

@@ -24,6 +24,7 @@ class Begun:
     taken: list[Delivery] = field(default_factory=list)  # ours to run
     ended: list[Delivery] = field(default_factory=list)  # nothing to do: ack
     wrong: list[tuple[Delivery, str]] = field(default_factory=list)  # buried in the ledger: bury at the source
+    held_back: list[Delivery] = field(default_factory=list)  # paused: give back for a while
 
 
 @dataclass(slots=True)
@@ -57,6 +58,7 @@ class JobTracker:
             claimed = await self._ledger.chunks.claim(sound)
             begun.taken = claimed.taken
             begun.ended = claimed.duplicate
+            begun.held_back = claimed.held_back
             begun.wrong += [
                 (d, f"no such chunk, or its job has ended: {d.job_id}/{d.chunk_id}") for d in claimed.unknown
             ]

@@ -36,6 +36,10 @@ class Bench:
         self._handlers.append(made)
         return made
 
+    def keep(self, handler: LightRAGHandler) -> None:
+        """Close an open handler with the others."""
+        self._handlers.append(handler)
+
     async def close(self) -> None:
         """Close the handlers that are still open."""
         for made in self._handlers:
@@ -48,7 +52,7 @@ class Bench:
 
     async def run(self, handler: LightRAGHandler, chunk_id: str, text: str | None, **values: Any) -> Result:
         """Run the handler on a chunk."""
-        return await handler(self.delivery(chunk_id, text, **values), Context(step=lambda _: None))
+        return await handler(self.delivery(chunk_id, text, **values), Context())
 
     async def run_all(self, handler: LightRAGHandler, texts: dict[str, str]) -> dict[str, Result | BaseException]:
         """Run the handler on many chunks at once, and return what came of each."""

@@ -30,8 +30,13 @@ def shared_model() -> Iterator[ModelServer]:
 def model(shared_model: ModelServer) -> Iterator[ModelServer]:
     """The model server, quick and well, and with nothing remembered."""
     yield shared_model
+    shared_model.rest()
     shared_model.delay, shared_model.refusing, shared_model.broken_embeddings = 0.0, 0, False
-    shared_model.status = 429
+    shared_model.status, shared_model.failure = 429, 500
+    shared_model.waits, shared_model.words = 0.01, "refused by the test"
+    shared_model.gate, shared_model.says_usage = None, True
+    shared_model.refusing_all.clear()
+    shared_model.billed.clear()
     shared_model.failing.clear()
     shared_model.texts.clear()
     shared_model.embedded.clear()

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import DependencyError
-from orchestrator.handlers.lightrag import endpoints
-from orchestrator.handlers.lightrag.completion import NO_MODEL
+from orchestrator.errors import DependencyError, ThrottledError
+from orchestrator.handlers.lightrag import clients, endpoints
+from orchestrator.handlers.lightrag.blame import NO_CREDENTIALS, NO_MODEL
 from orchestrator.handlers.lightrag.endpoints import Endpoints
 from orchestrator.settings import LightRAGSettings
 from tests.support.model_server import DIMENSIONS, ModelServer
@@ -22,7 +22,7 @@ both = pytest.mark.parametrize("binding", ["openai", "ollama"])
 
 @pytest.fixture(autouse=True)
 def once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once is enough to see what an error becomes; that a 429 is waited out has a test of its own."""
+    """Once is enough to see what an error becomes; that it is tried again has tests of its own."""
     monkeypatch.setattr(endpoints, "TRIES_AGAIN", 0)
 
 
@@ -32,9 +32,11 @@ async def made(url: str, binding: str, **changes: Any) -> AsyncIterator[Endpoint
     settings = LightRAGSettings(
         llm_base_url=url, embedding_base_url=url, llm_binding=binding, embedding_binding=binding, **changes
     )
-    found = Endpoints(settings, llm_key="k", embedding_key=None)
-    yield found
-    await found.close()
+    found = Endpoints(settings, llm_key="k", embedding_key=None, patience_seconds=0.05)
+    try:
+        yield found
+    finally:
+        await found.close()
 
 
 def calls(found: Endpoints) -> list[Callable[[], Awaitable[object]]]:
@@ -54,24 +56,85 @@ async def test_both_models_answer(binding: str, model: ModelServer) -> None:
 
 
 @both
-@pytest.mark.parametrize("status", [401, 404, 429, 503])
-async def test_an_endpoint_that_serves_nobody_is_an_outage(binding: str, status: int, model: ModelServer) -> None:
-    """A revoked key must not bury the whole queue."""
-    model.refusing, model.status = 9, status
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (401, NO_CREDENTIALS),
+        (403, NO_CREDENTIALS),
+        (402, NO_MODEL),
+        (404, NO_MODEL),
+        (400, f"{NO_MODEL}.*to whatever it is asked"),
+    ],
+)
+async def test_an_endpoint_that_serves_nobody_is_an_outage(
+    binding: str, status: int, says: str, model: ModelServer
+) -> None:
+    """A revoked key, or a setting that every call is refused for, must not bury the whole queue."""
+    model.refusing_all.add(status)
     async with made(model.url, binding) as found:
-        with pytest.raises(DependencyError, match=f"{NO_MODEL}.* says {status}"):
+        for call in calls(found):
+            with pytest.raises(DependencyError, match=f"{says}" if ".*" in says else f"{says}.* says {status}"):
+                await call()
+
+
+@both
+@pytest.mark.parametrize("status", [429, 503, 529])
+async def test_a_throttled_call_is_waited_for_and_then_comes_again_later(
+    binding: str, status: int, model: ModelServer
+) -> None:
+    """All that its patience allows; whoever asks next hears the same without asking the endpoint."""
+    model.refusing, model.status = 100, status
+    async with made(model.url, binding) as found:
+        with pytest.raises(ThrottledError, match="again in") as raised:
+            await found.complete("Who?")
+        assert raised.value.delay_seconds > 0 and 1 <= 100 - model.refusing < 20
+
+
+@both
+async def test_an_endpoint_that_is_not_available_is_an_outage(binding: str, model: ModelServer) -> None:
+    """It says no time, so that nobody waits for it here."""
+    model.refusing, model.status, model.waits = 9, 503, None
+    async with made(model.url, binding) as found:
+        with pytest.raises(DependencyError, match=f"{NO_MODEL}.* says 503"):
+            await found.complete("Who?")
+
+
+@both
+async def test_a_spent_quota_is_no_throttling(binding: str, model: ModelServer) -> None:
+    """Waiting would be in vain; Ollama has no such thing."""
+    if binding == "ollama":
+        return
+    model.refusing, model.status, model.words = 9, 429, "insufficient_quota: check your plan"
+    async with made(model.url, binding) as found:
+        with pytest.raises(DependencyError, match="quota is spent"):
             await found.complete("Who?")
 
 
 @both
 @pytest.mark.parametrize("status", [400, 403, 413, 500])
 async def test_a_text_that_is_refused_is_to_blame(binding: str, status: int, model: ModelServer) -> None:
-    """As too long, or as forbidden."""
-    model.refusing, model.status = 9, status
+    """As too long, or as forbidden: a harmless question is answered."""
+    model.failing.add("Poison")
+    model.failure = status
     async with made(model.url, binding) as found:
-        with pytest.raises(Exception, match=r"(?i)refused by the test") as raised:
+        for _ in range(2):  # the second time it is known that the endpoint serves
+            with pytest.raises(Exception, match=r"(?i)refused by the test") as raised:
+                await found.complete("---Input Text---\n```\nPoison Works.\n```\n\n---Output---")
+            assert not isinstance(raised.value, DependencyError)
+
+
+@both
+async def test_an_error_of_the_server_is_tried_again(
+    binding: str, model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice; the third time it is raised, and may be the text's fault."""
+    monkeypatch.setattr(endpoints, "TRIES_AGAIN", 2)
+    async with made(model.url, binding) as found:
+        model.refusing, model.status = 2, 500
+        assert await found.complete("Who?")
+        model.refusing = 3
+        with pytest.raises(Exception, match=r"(?i)refused by the test"):
             await found.complete("Who?")
-    assert not isinstance(raised.value, DependencyError)
 
 
 @both
@@ -86,7 +149,7 @@ async def test_nobody_listens(binding: str) -> None:
 @both
 async def test_a_host_that_is_off_is_not_a_slow_model(binding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No packet comes back: connecting takes as long as one lets it."""
-    monkeypatch.setattr(endpoints, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(clients, "CONNECT_SECONDS", 0.1)
     with ExitStack() as stack:
         hole = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(4):  # whom nobody accepts: the next gets no answer

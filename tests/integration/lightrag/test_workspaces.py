@@ -39,6 +39,16 @@ async def test_a_second_handler_is_refused_the_workspace(bench: Bench) -> None:
     assert await wait_until(taken_over) == Result(entities=1)
 
 
+async def test_two_workspaces_opened_at_once_on_a_new_database(bench: Bench) -> None:
+    """The second waited for the first's turn at the schema inside a statement, and the first's CREATE INDEX
+    CONCURRENTLY waited for that statement: both hung for a minute. PostgreSQL cannot see such a circle.
+    """
+    await bench.sql("DROP INDEX IF EXISTS idx_lightrag_doc_status_workspace_status_updated_at")
+    handler = await bench.handler()
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(bench.run(handler, i, TEXT, workspace=bench.workspace + i) for i in ("-a", "-b")))
+
+
 async def test_a_lost_lock_stops_the_pump(bench: Bench) -> None:
     """Another may have it by now. Those who wait burn no attempt; the work is found again when the lock is."""
     handler = await bench.handler()

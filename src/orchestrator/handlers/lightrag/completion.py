@@ -11,7 +11,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from orchestrator.deliveries import Result
-from orchestrator.errors import RetryError
+from orchestrator.errors import RejectError, RetryError
+from orchestrator.handlers.lightrag.blame import NO_CREDENTIALS, NO_MODEL, TEXT_REFUSED
+from orchestrator.limits.reason import again_in
 
 if TYPE_CHECKING:  # importing it imports LightRAG
     from orchestrator.handlers.lightrag.engine import DocumentStatus, Engine
@@ -21,10 +23,8 @@ log = logging.getLogger("orchestrator.lightrag")
 POLL_SECONDS = 0.1  # one statement for all that are waited for; the end of a run is told at once
 FAILURES = 5
 OUTAGE_SECONDS = 10.0
-NO_MODEL = "model endpoint does not answer"
-"""Stands in the reason of a document that failed because nobody answered: its text was not to blame."""
 ABORTED = ("index flush failed", "Cancelled by internal error")
-"""Stand in the reason when the whole run is about to end. Until it has, it writes such rows again, over a new attempt's."""
+"""Stand in the reason when the whole run is about to end. Until it has, it writes such rows again, over new ones."""
 
 
 class Completion:
@@ -69,7 +69,7 @@ class Completion:
         """Look now: something may have ended."""
         self._look.set()
 
-    def fail(self, doc_id: str, error: RetryError) -> None:
+    def fail(self, doc_id: str, error: RetryError | RejectError) -> None:
         """Tell those who wait for the document."""
         self._decided.pop(doc_id, None)
         for future in self._waiting.pop(doc_id, set()):
@@ -130,7 +130,7 @@ class Completion:
             if not future.done():
                 future.set_result(result)
 
-    def _failure(self, doc_id: str, by: str, status: DocumentStatus | None) -> RetryError | None:
+    def _failure(self, doc_id: str, by: str, status: DocumentStatus | None) -> RetryError | RejectError | None:
         """Return why a document failed, None when it has not."""
         if status is None:
             return RetryError(f"document {by} has no row in doc_status: it was deleted, or LightRAG refused it")
@@ -138,8 +138,12 @@ class Completion:
             return None
         whose = "" if by == doc_id else f"document {by} with the same text failed: "
         reason = f"{whose}{status.reason or 'LightRAG gives no reason'}"
-        if NO_MODEL in status.reason:  # nothing was tried, so no attempt is burned
+        if (seconds := again_in(status.reason)) is not None:  # nothing was tried, so no attempt is burned
+            return RetryError(reason, counts=False, delay_seconds=seconds)
+        if NO_MODEL in status.reason or NO_CREDENTIALS in status.reason:
             return RetryError(reason, counts=False, delay_seconds=OUTAGE_SECONDS)
+        if TEXT_REFUSED in status.reason and not _aborted(status):
+            return RejectError(reason)
         return RetryError(reason)
 
 

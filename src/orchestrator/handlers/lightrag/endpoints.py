@@ -1,4 +1,4 @@
-"""The model endpoints, as functions LightRAG can call. One client each for a process.
+"""The model endpoints, as functions LightRAG can call: each call has leave of the limiter, and is paid for.
 
 LightRAG's own bindings make a client (and a TLS context) for every call, wait at least four seconds before they try
 again, and load a tokenizer from the network; hence these.
@@ -6,98 +6,67 @@ again, and load a tokenizer from the network; hence these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Protocol
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, TypeVar
 
-import httpx
 import numpy as np
 import numpy.typing as npt
-import ollama
-import openai
 
-from orchestrator.errors import DependencyError
-from orchestrator.handlers.lightrag.completion import NO_MODEL
+from orchestrator.backoff import full_jitter
+from orchestrator.deliveries import Usage
+from orchestrator.errors import DependencyError, ThrottledError
+from orchestrator.handlers.lightrag.accounts import Accounts
+from orchestrator.handlers.lightrag.blame import NO_CREDENTIALS, NO_MODEL, TEXT_REFUSED
+from orchestrator.handlers.lightrag.clients import BINDINGS, Chat, Embedded, Messages
+from orchestrator.handlers.lightrag.faults import CLIENT_ERRORS, Fault, Kind, fault
+from orchestrator.handlers.lightrag.prices import Prices, estimate
+from orchestrator.limits.limiter import Limiter, Permit
+from orchestrator.limits.pair import Limiters
+from orchestrator.limits.reason import reason
 from orchestrator.settings import LightRAGSettings
 
-Messages = list[dict[str, str]]
-CONNECT_SECONDS = 5.0  # a host that is off must not look like a slow model
-TRIES_AGAIN = 2  # on 408, 409, 429, 5xx; the wait follows Retry-After
-# Wrong key, no such model, quota spent, overloaded: every text would get this answer. 403 is not among them: some
-# gateways refuse a text with it
-OUTAGES = frozenset({401, 404, 429, 503})
-# By name: the clients bring HTTP libraries of their own, with errors of the same names
-_UNREACHABLE = frozenset({"ConnectError", "ConnectTimeout", "ConnectionError"})
-OLLAMA_CONTEXT = 32_768  # tokens; Ollama's own default cuts the prompt of an extraction without a word
+T = TypeVar("T", Chat, Embedded)
 
-
-class _Client(Protocol):
-    """One server in one protocol."""
-
-    async def chat(self, model: str, messages: Messages, *, json: bool) -> str:
-        """Return the answer's text, empty when there is none."""
-
-    async def embed(self, model: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
-        """Return the vectors in the order of the texts."""
-
-    async def close(self) -> None:
-        """Close connections."""
-
-
-class _OpenAI:
-    """An OpenAI-compatible server."""
-
-    def __init__(self, base_url: str, key: str | None, seconds: float) -> None:
-        patience = openai.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
-        self._client = openai.AsyncOpenAI(
-            base_url=base_url, api_key=key or "none", timeout=patience, max_retries=TRIES_AGAIN
-        )
-
-    async def chat(self, model: str, messages: Messages, *, json: bool) -> str:
-        extra: dict[str, Any] = {"response_format": {"type": "json_object"}} if json else {}
-        answer = await self._client.chat.completions.create(model=model, messages=messages, **extra)  # type: ignore[arg-type]
-        return answer.choices[0].message.content or "" if answer.choices else ""
-
-    async def embed(self, model: str, texts: Sequence[str]) -> list[Sequence[float]]:
-        answer = await self._client.embeddings.create(model=model, input=list(texts))
-        return [item.embedding for item in sorted(answer.data, key=lambda item: item.index)]
-
-    async def close(self) -> None:
-        await self._client.close()
-
-
-class _Ollama:
-    """Ollama's own protocol."""
-
-    def __init__(self, base_url: str, key: str | None, seconds: float) -> None:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        patience = httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
-        self._client = ollama.AsyncClient(host=base_url.removesuffix("/v1"), timeout=patience, headers=headers)
-
-    async def chat(self, model: str, messages: Messages, *, json: bool) -> str:
-        options = {"num_ctx": OLLAMA_CONTEXT}
-        answer = await self._client.chat(model, messages, format="json" if json else None, options=options)
-        return answer.message.content or ""
-
-    async def embed(self, model: str, texts: Sequence[str]) -> list[Sequence[float]]:
-        answer = await self._client.embed(model, list(texts))
-        return list(answer.embeddings)
-
-    async def close(self) -> None:
-        await self._client.close()  # type: ignore[no-untyped-call]
-
-
-_BINDINGS: dict[str, Callable[[str, str | None, float], _Client]] = {"openai": _OpenAI, "ollama": _Ollama}
+TRIES_AGAIN = 2  # after an error that may pass; being throttled is none
+BASE_SECONDS, CAP_SECONDS = 0.5, 15.0
+GIVEN_UP_SECONDS = 10.0
+PROBED_SECONDS = 30.0  # how long the answer to a harmless question counts
+PROBE = "Say OK."
+FORBIDDEN = 403
 
 
 class Endpoints:
     """The language model and the embedding model of the settings."""
 
-    def __init__(self, settings: LightRAGSettings, *, llm_key: str | None, embedding_key: str | None) -> None:
+    def __init__(
+        self,
+        settings: LightRAGSettings,
+        *,
+        llm_key: str | None,
+        embedding_key: str | None,
+        limiters: Limiters | None = None,
+        accounts: Accounts | None = None,
+        patience_seconds: float = 240.0,
+    ) -> None:
+        """`patience_seconds` is how long one call may wait for the limiter, all its tries together."""
         seconds = settings.llm_timeout_seconds
         self._settings = settings
-        self._llm = _BINDINGS[settings.llm_binding](settings.llm_base_url, llm_key, seconds)
-        self._embedding = _BINDINGS[settings.embedding_binding](settings.embedding_base_url, embedding_key, seconds)
+        self._llm = BINDINGS[settings.llm_binding](settings.llm_base_url, llm_key, seconds)
+        self._embedding = BINDINGS[settings.embedding_binding](settings.embedding_base_url, embedding_key, seconds)
+        self._limiters = limiters or Limiters(settings)
+        self._accounts = accounts or Accounts()
+        self._prices = Prices(settings.price_table)
+        self._patience = patience_seconds
+        self._probing = asyncio.Lock()
+        self._probed: dict[str, tuple[float, bool]] = {}
+
+    @property
+    def longest_seconds(self) -> int:
+        """Return within how many seconds a call ends for certain."""
+        return 1 + int(self._patience + (1 + TRIES_AGAIN) * self._settings.llm_timeout_seconds)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Endpoints:
         """Return itself: LightRAG copies its arguments deeply, and a client cannot be copied."""
@@ -112,41 +81,162 @@ class Endpoints:
     ) -> str:
         """Return the model's answer. LightRAG passes options of many bindings; JSON or not is the one that matters.
 
-        Raises what the client raises, and DependencyError with NO_MODEL in it when the text is not to blame.
+        Raises what the client raises when the text may be to blame; else DependencyError, with what it is in its words.
         """
         system: Messages = [{"role": "system", "content": system_prompt}] if system_prompt else []
         messages = [*system, *(dict(m) for m in history_messages or ()), {"role": "user", "content": prompt}]
         wants_json = options.get("response_format") is not None
-        with _blame(self._settings.llm_base_url):
-            answer = await self._llm.chat(self._settings.llm_model, messages, json=wants_json)
-        if not answer.strip():
+        try:
+            answer = await self._chat(messages, json=wants_json)
+        except CLIENT_ERRORS as error:
+            if await self._is_to_blame(fault(error), "llm") and self._accounts.is_about_its_text(prompt):
+                raise ValueError(f"{TEXT_REFUSED}: {self._settings.llm_base_url}: {error}") from error
+            raise
+        if not answer.text.strip():
             raise ValueError(f"model {self._settings.llm_model} at {self._settings.llm_base_url} gave an empty answer")
-        return answer
+        return answer.text
 
     async def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Return one vector a text. Raises as `complete` does."""
-        with _blame(self._settings.embedding_base_url):
-            vectors = await self._embedding.embed(self._settings.embedding_model, texts)
-        return np.asarray(vectors, dtype=np.float32)
+        """Return one vector a text. Raises as `complete` does; but which of the texts is to blame nobody knows."""
+        try:
+            found = await self._embed(texts)
+        except CLIENT_ERRORS as error:
+            await self._is_to_blame(fault(error), "embedding")
+            raise
+        return np.asarray(found.vectors, dtype=np.float32)
 
     async def close(self) -> None:
         """Close the clients."""
         await self._llm.close()
         await self._embedding.close()
 
+    async def _chat(self, messages: Messages, *, json: bool) -> Chat:
+        s = self._settings
+        asked = estimate(*(m["content"] for m in messages))
+        return await self._call(
+            lambda: self._llm.chat(s.llm_model, messages, json=json), self._limiters.llm, s.llm_base_url, asked
+        )
 
-@contextmanager
-def _blame(url: str) -> Iterator[None]:
-    """Tell an endpoint that serves nobody now from one that refuses this text, whose error goes through."""
-    try:
-        yield
-    except (openai.APIConnectionError, httpx.TransportError, ConnectionError) as error:
-        reason = type(error.__cause__ or error)
-        if _UNREACHABLE & {base.__name__ for base in reason.__mro__}:
-            raise DependencyError(f"{NO_MODEL}: {url}") from error
-        # it took the text, which may be why it is slow or died
-        raise TimeoutError(f"the model at {url} did not finish its answer ({reason.__name__})") from error
-    except (openai.APIStatusError, ollama.ResponseError) as error:
-        if error.status_code in OUTAGES:
-            raise DependencyError(f"{NO_MODEL}: {url} says {error.status_code}") from error
-        raise
+    async def _embed(self, texts: Sequence[str]) -> Embedded:
+        s = self._settings
+        return await self._call(
+            lambda: self._embedding.embed(s.embedding_model, texts),
+            self._limiters.embedding,
+            s.embedding_base_url,
+            estimate(*texts),
+        )
+
+    async def _call(self, act: Callable[[], Awaitable[T]], limiter: Limiter, url: str, asked: int) -> T:
+        """Make a call, again when that may help. Raises DependencyError unless the text may be to blame."""
+        deadline, throttled, passed = time.monotonic() + self._patience, 0, 0
+        while True:
+            try:
+                return await self._once(act, limiter, asked, deadline)
+            except CLIENT_ERRORS as error:
+                found = fault(error)
+                if found.kind is Kind.THROTTLED:
+                    throttled += 1
+                    await self._pause(found, limiter, throttled, deadline)
+                elif found.again and passed < TRIES_AGAIN and _within(found, deadline):
+                    passed += 1
+                    await asyncio.sleep(_jitter(passed) if found.wait_seconds is None else found.wait_seconds)
+                else:
+                    _blame(found, url, limiter.endpoint.kind, error)
+                    raise
+
+    async def _once(self, act: Callable[[], Awaitable[T]], limiter: Limiter, asked: int, deadline: float) -> T:
+        """Make one call under a permit, tell the limiter how it went, and pay for it."""
+        patience = max(0.0, deadline - time.monotonic())
+        async with AsyncExitStack() as stack:
+            with self._accounts.telling() as say:
+                permit = await stack.enter_async_context(limiter.permit(asked, patience=patience, waiting=say))
+            try:
+                answer = await act()
+            except CLIENT_ERRORS as error:
+                self._failed(fault(error), permit, limiter, asked)
+                raise
+            self._pay(answer, permit, limiter, asked)
+            return answer
+
+    def _failed(self, found: Fault, permit: Permit, limiter: Limiter, asked: int) -> None:
+        if found.overload:
+            permit.refused(found.wait_seconds or 0.0)
+        if found.kind is Kind.UNFINISHED:  # it worked on the text, and who serves it will want to be paid
+            self._charge(limiter, asked, 0)
+
+    def _pay(self, answer: Chat | Embedded, permit: Permit, limiter: Limiter, asked: int) -> None:
+        prompt, completion = answer.prompt_tokens or asked, 0
+        if isinstance(answer, Chat):
+            completion = answer.completion_tokens or estimate(answer.text)
+        permit.answered(prompt + completion)
+        self._charge(limiter, prompt, completion)
+
+    def _charge(self, limiter: Limiter, prompt: int, completion: int) -> None:
+        cost = self._prices.cost(limiter.endpoint.model, prompt, completion)
+        self._accounts.charge(Usage(1, prompt, completion, cost), shared=limiter is self._limiters.embedding)
+
+    async def _pause(self, found: Fault, limiter: Limiter, tries: int, deadline: float) -> None:
+        """Wait after a 429 that does not say for how long; one that does blocks the endpoint at the limiter."""
+        left = deadline - time.monotonic()
+        if found.wait_seconds is not None and found.wait_seconds <= left:
+            return
+        seconds = found.wait_seconds if found.wait_seconds is not None else _jitter(tries)
+        if seconds > left:
+            delay = found.wait_seconds or GIVEN_UP_SECONDS
+            raise ThrottledError(reason(f"{limiter.endpoint.kind}: it {found.why}", delay), delay_seconds=delay)
+        with self._accounts.telling() as say:
+            await limiter.rest(seconds, say)
+
+    async def _is_to_blame(self, found: Fault, kind: str) -> bool:
+        """Return whether a text that was refused is to blame: then a harmless one is answered.
+
+        Raises DependencyError when that is refused, too: a wrong key, or a wrong setting, must not bury a corpus.
+        """
+        if found.kind is not Kind.REFUSED:
+            return False
+        async with self._probing:
+            at, serves = self._probed.get(kind, (0.0, False))
+            if time.monotonic() - at > PROBED_SECONDS or not at:
+                serves = await self._serves(kind)
+                self._probed[kind] = (time.monotonic(), serves)
+        if not serves:
+            url = self._settings.llm_base_url if kind == "llm" else self._settings.embedding_base_url
+            says = f"{found.why} to whatever it is asked"
+            if found.status == FORBIDDEN:
+                raise DependencyError(_credentials(url, kind, says))
+            raise DependencyError(f"{NO_MODEL}: {url} {says}; check the model's name and the binding in the settings")
+        return True
+
+    async def _serves(self, kind: str) -> bool:
+        try:
+            if kind == "llm":
+                await self._chat([{"role": "user", "content": PROBE}], json=False)
+            else:
+                await self._embed([PROBE])
+        except CLIENT_ERRORS:
+            return False
+        except TimeoutError as error:
+            raise DependencyError(f"{NO_MODEL}: {error}") from error
+        return True
+
+
+def _within(found: Fault, deadline: float) -> bool:
+    return found.wait_seconds is None or found.wait_seconds <= deadline - time.monotonic()
+
+
+def _blame(found: Fault, url: str, kind: str, error: Exception) -> None:
+    """Raise what tells an endpoint that serves nobody now from one that has trouble with this text."""
+    if found.kind is Kind.AWAY:
+        raise DependencyError(f"{NO_MODEL}: {url} {found.why}") from error
+    if found.kind is Kind.CREDENTIALS:
+        raise DependencyError(_credentials(url, kind, found.why)) from error
+    if found.kind is Kind.UNFINISHED:
+        raise TimeoutError(f"the model at {url} did not finish its answer ({found.why})") from error
+
+
+def _credentials(url: str, kind: str, says: str) -> str:
+    return f"{NO_CREDENTIALS}: {url} {says}; check the credential {kind}-api-key"
+
+
+def _jitter(tries: int) -> float:
+    return full_jitter(tries, base_seconds=BASE_SECONDS, cap_seconds=CAP_SECONDS)

@@ -26,6 +26,7 @@ from lightrag.utils_pipeline import compute_text_content_hash
 
 from orchestrator import keys
 from orchestrator.errors import DependencyError, RetryError
+from orchestrator.handlers.lightrag.accounts import Accounts
 from orchestrator.handlers.lightrag.endpoints import Endpoints
 from orchestrator.handlers.lightrag.identity import Document
 from orchestrator.handlers.lightrag.lock import UNREACHABLE, connect, unreachable
@@ -48,6 +49,7 @@ logging.getLogger("lightrag").propagate = True
 
 CLOSE_SECONDS = 8.0
 BUSY_SECONDS = 2.0
+SCHEMA_POLL_SECONDS = 0.1
 BATCH_ROUNDS = 8  # a document that failed in a batch of the pipeline is tried again only in the next: keep them short
 _FILE_STORAGES = ("Json", "Nano", "NetworkX", "Faiss")
 _STORAGES = (
@@ -77,12 +79,16 @@ def digest(cleaned: str) -> str:
 class Engines:
     """Makes engines: one database and one pair of model endpoints for the process."""
 
-    def __init__(self, settings: LightRAGSettings, dsn: str, *, llm_key: str | None, embedding_key: str | None) -> None:
+    def __init__(
+        self, settings: LightRAGSettings, dsn: str, *, accounts: Accounts | None = None, **models: Any
+    ) -> None:
+        """`models` are the keyword arguments of Endpoints."""
         self._settings = settings
         self._dsn = dsn
+        self._accounts = accounts or Accounts()
         if any(name.startswith("PG") for name in _chosen(settings)):
             close_pools_that_fail()
-        self._endpoints = Endpoints(settings, llm_key=llm_key, embedding_key=embedding_key)
+        self._endpoints = Endpoints(settings, accounts=self._accounts, **models)
 
     async def open(self, workspace: str, *, read_only: bool = False) -> Engine:
         """Return a workspace's engine. Raises DependencyError when the database does not answer.
@@ -90,6 +96,7 @@ class Engines:
         `read_only` engines leave no trace: they neither read nor write the cache of model answers.
         """
         rag = LightRAG(**self._arguments(workspace, read_only=read_only))
+        self._account(rag)
         engine = Engine(rag)
         try:
             async with self._schema():
@@ -105,12 +112,25 @@ class Engines:
         """Close the clients of the endpoints."""
         await self._endpoints.close()
 
+    def _account(self, rag: LightRAG) -> None:
+        """Let every call that LightRAG makes for a document be known as that document's."""
+        process = rag.process_single_document
+
+        async def accounted(*, doc_id: str, **more: Any) -> None:
+            with self._accounts.processing(rag.workspace, doc_id):
+                await process(doc_id=doc_id, **more)
+
+        rag.process_single_document = accounted
+
     @asynccontextmanager
     async def _schema(self) -> AsyncIterator[None]:
         """Let one process at a time create LightRAG's tables: CREATE TABLE IF NOT EXISTS is not safe against itself."""
         connection = await connect(self._dsn, "lightrag schema")
         try:
-            await connection.execute("SELECT pg_advisory_lock($1)", keys.lock_id("lightrag schema"))
+            # Asked for again and again, not waited for: a statement that waits keeps a snapshot, and LightRAG's CREATE
+            # INDEX CONCURRENTLY waits for that, so that neither would ever end
+            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", keys.lock_id("lightrag schema")):  # noqa: ASYNC110
+                await asyncio.sleep(SCHEMA_POLL_SECONDS)
             yield
         finally:
             await connection.close(timeout=5)
@@ -130,7 +150,8 @@ class Engines:
             "llm_model_func": self._endpoints.complete,
             "llm_model_name": s.llm_model,
             "llm_model_max_async": s.max_parallel_insert,
-            "default_llm_timeout": max(1, int(s.llm_timeout_seconds)),
+            "default_llm_timeout": self._endpoints.longest_seconds,  # it gives up after twice as long, we before
+            "default_embedding_timeout": self._endpoints.longest_seconds,
             "embedding_func": EmbeddingFunc(
                 embedding_dim=s.embedding_dimensions,
                 func=self._endpoints.embed,

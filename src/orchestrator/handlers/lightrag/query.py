@@ -10,8 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.handlers.lightrag import environment
+from orchestrator.handlers.lightrag.accounts import Accounts
 from orchestrator.handlers.lightrag.handler import ENGINE
 from orchestrator.handlers.lightrag.identity import source_uri, workspace_name
+from orchestrator.limits.pair import Limiters
 from orchestrator.settings import LightRAGSettings
 from orchestrator.settings.credentials import Credentials
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:  # importing it imports LightRAG
     from orchestrator.handlers.lightrag.engine import Engine, Engines
 
 EXCERPT_LENGTH = 500
+PATIENCE_SECONDS = 30.0  # somebody waits for the answer: say that the model is busy rather than wait for it
 SHORTEST = 3
 TOO_SHORT = "Please ask with at least three characters."
 
@@ -67,6 +70,8 @@ class QueryEngine:
         }
         self._environment = environment.variables(settings, self._dsn)
         self._loading = asyncio.Lock()
+        self._redis_url = credentials.find("redis-url")
+        self._limiters: Limiters | None = None
         self._engines: Engines | None = None
         self._seats: dict[str, _Seat] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -99,6 +104,8 @@ class QueryEngine:
     async def close(self) -> None:
         """Close all engines."""
         async with AsyncExitStack() as stack:
+            if self._limiters is not None:
+                stack.push_async_callback(self._limiters.close)
             if self._engines is not None:
                 stack.push_async_callback(self._engines.close)
             for seat in self._seats.values():
@@ -114,7 +121,15 @@ class QueryEngine:
             if self._engines is None:
                 environment.apply(self._environment)
                 module = await asyncio.to_thread(import_module, ENGINE)
-                self._engines = module.Engines(self._settings, self._dsn, **self._keys)
+                self._limiters = Limiters(self._settings, self._redis_url)
+                self._engines = module.Engines(
+                    self._settings,
+                    self._dsn,
+                    **self._keys,
+                    limiters=self._limiters,
+                    accounts=Accounts(),  # no job asks: nobody is charged
+                    patience_seconds=PATIENCE_SECONDS,
+                )
         return self._engines
 
     def _leave(self, name: str, seat: _Seat) -> None:

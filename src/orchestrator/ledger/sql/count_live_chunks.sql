@@ -1,5 +1,5 @@
--- How many chunks of a type's queue Redis must hold an entry for: all seen that have not ended, and are dispatched.
-SELECT coalesce(sum(j.seen - j.processed - j.failed - j.cancelled), 0)::bigint
-FROM jobs j
+-- How many chunks of a type's queue Redis must hold an entry for: those dispatched that have not ended, whether they wait,
+-- run, or are to be tried again. Of a job in the outbox only a part is dispatched.
+SELECT coalesce(sum(greatest(0, coalesce(o.dispatched, j.seen) - j.processed - j.failed - j.cancelled)), 0)::bigint
+FROM jobs j LEFT JOIN outbox o ON o.job_id = j.job_id
 WHERE j.worker_type = $1 AND j.queue = $2 AND j.status IN ('queued', 'processing')
-    AND NOT EXISTS (SELECT FROM outbox o WHERE o.job_id = j.job_id)

@@ -1,4 +1,3 @@
--- The oldest job that is not all on its stream, or one job of the caller's; another relay's is passed over.
-SELECT id, job_id, queue, next_seq FROM outbox
-WHERE $1::text IS NULL OR job_id = $1
-ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
+-- Be the one who dispatches this queue, until the end of the transaction. Whoever is stopped in the middle loses it soon.
+SELECT set_config('idle_in_transaction_session_timeout', '10s', true) IS NOT NULL
+    AND pg_advisory_xact_lock($1) IS NOT NULL

@@ -1,0 +1,1 @@
+SELECT set_budget($1, $2, $3, $4)

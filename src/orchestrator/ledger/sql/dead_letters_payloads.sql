@@ -1,0 +1,1 @@
+SELECT payload FROM dead_letters WHERE id = ANY ($1::bigint[]) ORDER BY id

@@ -1,1 +1,0 @@
-DELETE FROM outbox WHERE id = $1

@@ -1,0 +1,2 @@
+-- The same, unless somebody else is at it.
+SELECT set_config('idle_in_transaction_session_timeout', '10s', true) IS NOT NULL AND pg_try_advisory_xact_lock($1)

@@ -1,0 +1,1 @@
+SELECT * FROM pauses ORDER BY at DESC, scope, name

@@ -1,0 +1,8 @@
+-- Who has chunks of a job in hand, and when he was last heard of. A worker begun again since does not have them any more.
+SELECT c.consumer, count(*) AS chunks, min(c.started_at) AS since, coalesce(w.step, '') AS step, w.seen_at,
+    coalesce(w.stopped_at IS NOT NULL OR w.started_at > max(c.started_at), false) AS gone
+FROM chunks c LEFT JOIN workers w ON w.consumer = c.consumer
+WHERE c.job_id = $1 AND c.status = 'running'
+GROUP BY c.consumer, w.consumer
+ORDER BY since
+LIMIT 20

@@ -1,0 +1,279 @@
+"""The limiter of one endpoint in one process: asks the shared book, waits its turn, gives back what it was given."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from secrets import token_hex
+from typing import Any
+
+import redis.asyncio as redis
+from redis.exceptions import RedisError
+
+from orchestrator.errors import ThrottledError
+from orchestrator.limits.book import ASK_SECONDS, LEASE_SECONDS, Book, Ended, Outcome, Reply
+from orchestrator.limits.endpoint import Endpoint
+from orchestrator.limits.local import LocalBook
+from orchestrator.limits.reason import reason
+from orchestrator.tasks import end
+
+log = logging.getLogger("orchestrator.limits")
+
+AWAY_SECONDS = 2.0  # before Redis is tried again
+POLL_SECONDS = 0.05  # of the first who waits; those behind look less often
+LONGEST_POLL_SECONDS = 1.0
+GIVEN_UP_SECONDS = 10.0  # when to come again after waiting in vain
+AWAY = (RedisError, OSError, TimeoutError)
+
+
+class Permit:
+    """Leave to make one call. What the call says about the endpoint is noted on it."""
+
+    def __init__(self, ticket: str, tokens: int, reply: Reply, *, shared: bool) -> None:
+        self.ticket = ticket
+        self.shared = shared
+        self._tokens = tokens
+        self._reply = reply
+        self._began = time.monotonic()
+        self._outcome = Outcome.NOTHING
+        self._blocked_seconds = 0.0
+        self._tokens_left = 0
+
+    def answered(self, tokens: int) -> None:
+        """The endpoint answered, and used so many tokens."""
+        self._outcome = Outcome.ANSWERED
+        self._tokens_left = self._tokens - tokens
+
+    def refused(self, blocked_seconds: float = 0.0) -> None:
+        """The endpoint is at its limit; it wants no call from anybody for so long."""
+        self._outcome = Outcome.REFUSED
+        self._blocked_seconds = blocked_seconds
+
+    @property
+    def is_refused(self) -> bool:
+        """Return whether the call was."""
+        return self._outcome is Outcome.REFUSED
+
+    def ended(self) -> Ended:
+        """Return what came of the call."""
+        took = time.monotonic() - self._began
+        return Ended(self.ticket, self._outcome, self._reply.at, took, self._blocked_seconds, self._tokens_left)
+
+
+class Limiter:
+    """One for an endpoint and process. Without a client, or while Redis is away, it limits this process alone."""
+
+    def __init__(self, endpoint: Endpoint, client: redis.Redis | None = None) -> None:
+        self.endpoint = endpoint
+        self._book = Book(client, endpoint) if client is not None else None
+        self._local = LocalBook(endpoint)
+        self._shared: set[str] = set()  # tickets of ours that the shared book may know
+        self._away_until = 0.0
+        self._said = False
+        self._wakes: dict[str, asyncio.Event] = {}  # of those who wait, in the order of asking
+        self._stalls = 0  # who waits or rests
+        self._stalled_since = 0.0
+        self._stalled = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def stalled_seconds(self) -> float:
+        """Return for how long, all in all, somebody in this process has been waiting."""
+        return self._stalled + (time.monotonic() - self._stalled_since if self._stalls else 0.0)
+
+    @asynccontextmanager
+    async def permit(
+        self, tokens: int, *, patience: float, waiting: Callable[[str], None] = lambda _: None
+    ) -> AsyncIterator[Permit]:
+        """Give leave for one call of about so many tokens; `waiting` is told, again and again, why there is none yet.
+
+        Raises ThrottledError when there can be none within `patience` seconds. Cancelled, it leaves nothing behind.
+        """
+        permit = await self._acquire(tokens, patience, waiting)
+        try:
+            yield permit
+        finally:
+            given = self._give_back(permit)
+            if given is not None and permit.is_refused:  # who asks next must find the endpoint blocked
+                await asyncio.wait({given})
+
+    async def rest(self, seconds: float, waiting: Callable[[str], None]) -> None:
+        """Wait after a refusal that does not say for how long."""
+        waiting(f"waiting for the model limiter ({self.endpoint.kind}: throttled)")
+        with self._stalling():
+            await asyncio.sleep(seconds)
+
+    async def close(self) -> None:
+        """Wait until everything is given back. The client is the caller's to close."""
+        if self._keeper is not None:
+            await end([self._keeper])
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=ASK_SECONDS)
+
+    async def _acquire(self, tokens: int, patience: float, waiting: Callable[[str], None]) -> Permit:
+        ticket, deadline = token_hex(8), time.monotonic() + patience
+        asked: asyncio.Task[tuple[Reply, bool]] | None = None
+        try:
+            async with AsyncExitStack() as stack:
+                while True:
+                    # to its end, even when we are cancelled: what it may have been granted must be given back
+                    asked = asyncio.create_task(self._ask(ticket, tokens))
+                    reply, shared = await asyncio.shield(asked)
+                    if reply.granted:
+                        break
+                    left = deadline - time.monotonic()
+                    if (reply.wait_seconds or 0.0) > left or left <= 0:
+                        raise self._given_up(reply)
+                    waiting(f"waiting for the model limiter ({self._why(reply)})")
+                    wake = self._wakes.get(ticket) or stack.enter_context(self._queued(ticket))
+                    await self._pause(wake, min(_poll(reply), left))
+        except BaseException:
+            self._begin(self._forget(ticket, asked))
+            raise
+        if self._keeper is None or self._keeper.done():
+            self._keeper = asyncio.create_task(self._keep(), name=f"permits of {self.endpoint.kind}")
+        return Permit(ticket, tokens, reply, shared=shared)
+
+    async def _ask(self, ticket: str, tokens: int) -> tuple[Reply, bool]:
+        """Ask the shared book, or our own when that does not answer: a call never fails for want of Redis."""
+        if self._book is not None and time.monotonic() >= self._away_until:
+            if self._said:  # one of us finds out whether it is back; the others must not hang with it
+                self._away_until = time.monotonic() + AWAY_SECONDS
+            self._shared.add(ticket)
+            try:
+                reply = await self._book.acquire(ticket, tokens)
+            except AWAY as error:
+                self._lost(error)
+            else:
+                self._found()
+                self._local.leave([ticket])
+                if reply.granted:
+                    self._local.note(ticket, reply)
+                return reply, True
+        return self._local.acquire(ticket, tokens), False
+
+    async def _pause(self, wake: asyncio.Event, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await wake.wait()
+        wake.clear()
+
+    @contextmanager
+    def _queued(self, ticket: str) -> Iterator[asyncio.Event]:
+        """Give what is set when something was given back in this process and it is the ticket's turn to ask."""
+        wake = self._wakes[ticket] = asyncio.Event()
+        try:
+            with self._stalling():
+                yield wake
+        finally:
+            del self._wakes[ticket]
+
+    @contextmanager
+    def _stalling(self) -> Iterator[None]:
+        if not self._stalls:
+            self._stalled_since = time.monotonic()
+        self._stalls += 1
+        try:
+            yield
+        finally:
+            self._stalls -= 1
+            if not self._stalls:
+                self._stalled += time.monotonic() - self._stalled_since
+
+    def _given_up(self, reply: Reply) -> ThrottledError:
+        seconds = reply.wait_seconds or GIVEN_UP_SECONDS
+        return ThrottledError(reason(self._why(reply), seconds), delay_seconds=seconds)
+
+    def _why(self, reply: Reply) -> str:
+        kind = self.endpoint.kind
+        if reply.blocked_seconds:
+            return f"{kind}: throttled for {reply.blocked_seconds:.0f} s more"
+        if reply.wait_seconds is not None:
+            return f"{kind}: cap per minute, {reply.wait_seconds:.0f} s more"
+        return f"{kind}: {reply.used} of {reply.limit} calls under way, {reply.before} before this one"
+
+    def _give_back(self, permit: Permit) -> asyncio.Task[None] | None:
+        ended = permit.ended()
+        self._local.settle(ended)
+        if permit.ticket in self._shared:
+            return self._begin(self._settle(ended, permit.shared))
+        self._wake_next()
+        return None
+
+    async def _settle(self, ended: Ended, shared: bool) -> None:
+        """Tell the shared book; one that does not answer is told nothing, and forgets the permit with its lease."""
+        self._shared.discard(ended.ticket)
+        if self._book is not None and time.monotonic() >= self._away_until:
+            try:
+                await (self._book.settle(ended) if shared else self._book.leave([ended.ticket]))
+            except AWAY as error:
+                self._lost(error)
+        self._wake_next()
+
+    async def _forget(self, ticket: str, asked: asyncio.Task[Any] | None) -> None:
+        """Give back what a caller that was cancelled may have been granted."""
+        if asked is not None:
+            await asyncio.wait({asked})
+            if not asked.cancelled():
+                asked.exception()  # asked for, so that nobody warns of it
+        self._local.leave([ticket])
+        if ticket in self._shared and self._book is not None:
+            self._shared.discard(ticket)
+            with contextlib.suppress(*AWAY):
+                await self._book.leave([ticket])
+        self._wake_next()
+
+    async def _keep(self) -> None:
+        """Renew what is held, as long as anything is."""
+        while self._local.held:
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            tickets = list(self._local.held)
+            if self._book is None or not tickets:
+                continue
+            self._shared.update(tickets)
+            try:
+                await self._book.renew(tickets)
+                # given back in the meantime: what was renewed must not stay until its lease ends
+                if over := [t for t in tickets if t not in self._local.held]:
+                    await self._book.leave(over)
+            except AWAY as error:
+                self._lost(error)
+
+    def _wake_next(self) -> None:
+        if wake := next((w for w in self._wakes.values() if not w.is_set()), None):
+            wake.set()
+
+    def _lost(self, error: Exception) -> None:
+        self._away_until = time.monotonic() + AWAY_SECONDS
+        if not self._said:
+            self._said = True
+            log.warning(
+                "Redis is away: model calls are limited by each process alone",
+                extra={"endpoint": self.endpoint.kind, "limit": self._local.limit, "error": type(error).__name__},
+            )
+
+    def _found(self) -> None:
+        if self._said:
+            self._said, self._away_until = False, 0.0
+            log.info("Redis is back: model calls are limited together again", extra={"endpoint": self.endpoint.kind})
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _poll(reply: Reply) -> float:
+    """Return when to ask again: soon for the first in the queue, later for those behind, and not all at once."""
+    longest = ASK_SECONDS / 3  # a ticket must not be forgotten meanwhile
+    if reply.wait_seconds is not None:
+        return min(reply.wait_seconds + random.uniform(0, POLL_SECONDS), longest)  # noqa: S311 - spreads, hides nothing
+    behind = 1 + max(0, reply.before - max(0, reply.limit - reply.used))
+    return min(POLL_SECONDS * behind, LONGEST_POLL_SECONDS) * random.uniform(0.5, 1.5)  # noqa: S311

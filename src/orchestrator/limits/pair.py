@@ -1,0 +1,29 @@
+"""The limiters of the two endpoints of a handler, and their connection."""
+
+from __future__ import annotations
+
+from orchestrator.limits.book import connect
+from orchestrator.limits.endpoint import embedding_endpoint, llm_endpoint
+from orchestrator.limits.limiter import Limiter
+from orchestrator.settings import LightRAGSettings
+
+
+class Limiters:
+    """One for a process. Without a URL of Redis each limits this process alone."""
+
+    def __init__(self, settings: LightRAGSettings, redis_url: str | None = None) -> None:
+        self._client = connect(redis_url) if redis_url else None
+        self.llm = Limiter(llm_endpoint(settings), self._client)
+        self.embedding = Limiter(embedding_endpoint(settings), self._client)
+
+    @property
+    def stalled_seconds(self) -> float:
+        """Return for how long, all in all, a call of this process has been waiting for one of them."""
+        return max(self.llm.stalled_seconds, self.embedding.stalled_seconds)
+
+    async def close(self) -> None:
+        """Give everything back, and close the connection."""
+        await self.llm.close()
+        await self.embedding.close()
+        if self._client is not None:
+            await self._client.aclose()

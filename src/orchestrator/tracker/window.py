@@ -1,0 +1,38 @@
+"""How far a stream may run ahead of its workers: short enough to be overtaken, long enough that nobody waits. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from orchestrator.tracker.streams import Depth
+
+SECONDS = 2.0
+"""Of work that lie ready: what is submitted later, and goes first, waits that long."""
+DELAYED_MOST = 10_000
+"""Retries that wait in Redis; with more, nothing new is dispatched: memory is bounded whatever fails."""
+
+
+class Window:
+    """The window of one queue: as many entries as left it within the last two seconds, and never fewer than `least`.
+
+    Work that speeds up makes it grow with every look, for each refill lets more leave. Entries in the hands of workers
+    are not part of it.
+    """
+
+    def __init__(self, least: int) -> None:
+        self._least = least
+        self._seen: deque[tuple[float, int]] = deque()  # (time, entries that had left)
+
+    def size(self, depth: Depth, now: float) -> int:
+        """Return how many entries may wait to be read."""
+        if self._seen and depth.left < self._seen[-1][1]:
+            self._seen.clear()  # Redis was emptied: it counts from the start
+        self._seen.append((now, depth.left))
+        while self._seen[0][0] < now - SECONDS:
+            self._seen.popleft()
+        return max(self._least, depth.left - self._seen[0][1])
+
+    def room(self, depth: Depth, now: float) -> int:
+        """Return how many entries may be appended."""
+        size = self.size(depth, now)
+        return 0 if depth.delayed >= DELAYED_MOST else max(0, size - depth.waiting)

@@ -1,0 +1,171 @@
+"""Judge a situation: every reason why a job does not move, the gravest first, with the command that mends it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from orchestrator.jobs import TERMINAL_JOB, JobStatus, Scope
+from orchestrator.why.situation import OTHERS, Holding, Later, Situation
+
+BUDGET = "budget"
+LIMITER = "waiting for the model limiter"
+CREDENTIALS = "refuses our credentials"
+ENDPOINT_WORDS = ("model endpoint does not answer", "model endpoint is throttled")
+
+
+class Kind(StrEnum):
+    """Classes of what holds a job up."""
+
+    ENDED = "ended"
+    PAUSED = "paused"
+    BUDGET_SPENT = "budget_spent"
+    DELAYED = "delayed"
+    NO_WORKER = "no_worker"
+    REDIS_AWAY = "redis_away"
+    DISAGREE = "disagree"
+    WRONG_CREDENTIALS = "wrong_credentials"
+    MODEL_AWAY = "model_away"
+    MODEL_LIMITER = "model_limiter"
+    HELD_BY_DEAD = "held_by_dead"
+    RETRY_LATER = "retry_later"
+    HELD = "held"
+    QUEUED_BEHIND = "queued_behind"
+    DEAD_LETTERED = "dead_lettered"
+    NEXT = "next"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One thing that holds a job up, or would."""
+
+    kind: Kind
+    text: str
+    remedy: str = ""  # a command, or what to look at; empty: nothing is to be done
+    until: datetime | None = None  # when it ends by itself
+    chunks: int = 0
+
+
+def reasons(s: Situation) -> list[Reason]:
+    """Return why the job stands where it stands; never empty."""
+    if s.job.status in TERMINAL_JOB:
+        return list(_ended(s))
+    found = [*_held_back(s), *_nobody(s), *_redis(s), *_later(s), *_holding(s), *_queued(s), *_dead(s)]
+    return found or [
+        Reason(Kind.NEXT, "nothing holds it up: its chunks are next", f"orchestrator watch {s.job.job_id}")
+    ]
+
+
+def _ended(s: Situation) -> Iterator[Reason]:
+    job = s.job
+    yield Reason(
+        Kind.ENDED, f"it has ended: {job.status.value}" + (f" ({job.error_message})" if job.error_message else "")
+    )
+    if job.failed:
+        yield from _dead(s)
+    elif job.status is JobStatus.CANCELLED:
+        yield Reason(Kind.ENDED, f"{job.cancelled} of {job.chunks_total} chunks were cancelled", "submit it again")
+
+
+def _held_back(s: Situation) -> Iterator[Reason]:
+    """Pauses, and a time that has not come."""
+    for pause in s.pauses:
+        if pause.scope is Scope.JOB and pause.by == BUDGET:
+            spent = f"its model calls cost {s.job.cost} of a budget of {s.job.budget}"
+            yield Reason(Kind.BUDGET_SPENT, f"paused: {spent}", f"orchestrator budget {s.job.job_id} AMOUNT")
+        else:
+            why = f": {pause.reason}" if pause.reason else ""
+            text = f"{pause.scope.value} {pause.name} was paused by {pause.by} at {_time(pause.at)}{why}"
+            yield Reason(Kind.PAUSED, text, f"orchestrator resume {pause.scope.value} {pause.name}")
+    if s.job.not_before is not None and s.job.not_before > s.now:
+        text = f"it was submitted to start no earlier than {_time(s.job.not_before)}"
+        yield Reason(Kind.DELAYED, text, until=s.job.not_before, chunks=s.job.queued)
+
+
+def _nobody(s: Situation) -> Iterator[Reason]:
+    if s.alive == 0:
+        unit = f"orchestrator-worker@{s.job.worker_type}"
+        text = f"no worker of type {s.job.worker_type} was seen in the last {s.lease_seconds:g} s"
+        yield Reason(Kind.NO_WORKER, text, f"systemctl status {unit}; journalctl -u {unit} -n 50")
+
+
+def _redis(s: Situation) -> Iterator[Reason]:
+    if s.redis:
+        look = "systemctl status redis-server; the user and password are in credential redis-url"
+        kind = Kind.WRONG_CREDENTIALS if "refuses" in s.redis else Kind.REDIS_AWAY
+        yield Reason(kind, f"work is dispatched by Redis, and {s.redis}", look)
+    elif s.missing > 0:
+        text = f"Redis and the ledger disagree: {s.missing} entries of queue {s.job.queue} are gone from Redis"
+        yield Reason(
+            Kind.DISAGREE, text, "orchestrator doctor --fix (the reconciler does it by itself within a minute)"
+        )
+
+
+def _later(s: Situation) -> Iterator[Reason]:
+    if s.later is not None:
+        yield _put_off(s, s.later)
+
+
+def _put_off(s: Situation, later: Later) -> Reason:
+    when = f"{later.chunks} chunks wait to be tried again, the first at {_time(later.due_at)}"
+    error = later.error or "no reason was given"
+    tries = f"attempt {later.attempts} of {s.retry_attempts} failed" if later.attempts else "no attempt was made"
+    kind, look = Kind.RETRY_LATER, f"orchestrator job {s.job.job_id} --chunks"
+    if any(words in error for words in ENDPOINT_WORDS):
+        kind, look = Kind.MODEL_AWAY, "orchestrator limits; curl llm_base_url and embedding_base_url of the settings"
+    elif CREDENTIALS in error:
+        kind, look = Kind.WRONG_CREDENTIALS, "put a valid key into credential llm-api-key or embedding-api-key, restart"
+    return Reason(kind, f"{when}; {tries}: {error}", look, until=later.due_at, chunks=later.chunks)
+
+
+def _holding(s: Situation) -> Iterator[Reason]:
+    for h in sorted(s.holding, key=lambda h: h.since):
+        yield _held(s, h)
+
+
+def _held(s: Situation, h: Holding) -> Reason:
+    seconds = (s.now - h.since).total_seconds()
+    silent = None if h.seen_at is None else (s.now - h.seen_at).total_seconds()
+    if h.gone or silent is None or silent > s.lease_seconds:
+        last = "was never seen" if silent is None else "has stopped" if h.gone else f"was last seen {silent:.0f} s ago"
+        until = max(h.since, h.seen_at or h.since) + timedelta(seconds=s.lease_seconds)
+        text = f"{h.chunks} chunks are held by {h.consumer}, which {last}; others take them when their lease ends"
+        return Reason(Kind.HELD_BY_DEAD, text, "systemctl status orchestrator-workers", until=until, chunks=h.chunks)
+    step = h.step or "at work"
+    if step.startswith(LIMITER):
+        text = f"{h.chunks} chunks are held by {h.consumer} for {seconds:.0f} s, {step}"
+        return Reason(Kind.MODEL_LIMITER, text, "orchestrator limits", chunks=h.chunks)
+    text = f"{h.chunks} chunks are held by {h.consumer} for {seconds:.0f} s, at step: {step}"
+    return Reason(Kind.HELD, text, f"orchestrator watch {s.job.job_id}", chunks=h.chunks)
+
+
+def _queued(s: Situation) -> Iterator[Reason]:
+    if not s.ready or not s.ahead:
+        return
+    listed = ", ".join(f"{a.chunks} chunks of {_whose(s, a.tenant)}" for a in s.ahead)
+    waits = f"{s.ready} chunks wait in queue {s.job.queue} ({s.undispatched} of them not yet on the stream)"
+    text = f"{waits}, band {s.job.priority.value}, beside {listed}"
+    yield Reason(
+        Kind.QUEUED_BEHIND, text, "tenants take turns; submit with --priority high to go first", chunks=s.ready
+    )
+
+
+def _whose(s: Situation, tenant: str) -> str:
+    if tenant == s.job.tenant:
+        return "other jobs of the same tenant"
+    return f"tenant {tenant}" if tenant != OTHERS else "other tenants"
+
+
+def _dead(s: Situation) -> Iterator[Reason]:
+    if s.job.failed:
+        text = f"{s.job.failed} chunks are dead; the first ({s.job.error_chunk_id}): {s.job.error_message}"
+        remedy = (
+            f"orchestrator dead-letters list --job {s.job.job_id}; orchestrator dead-letters retry --job {s.job.job_id}"
+        )
+        yield Reason(Kind.DEAD_LETTERED, text, remedy, chunks=s.job.failed)
+
+
+def _time(at: datetime) -> str:
+    return at.strftime("%Y-%m-%d %H:%M:%S UTC")
