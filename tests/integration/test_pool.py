@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -15,11 +13,9 @@ from orchestrator.errors import RejectError, RetryError
 from orchestrator.handlers.base import Context
 from orchestrator.jobs import JobStatus
 from orchestrator.ledger import Ledger
-from orchestrator.sources.redis_stream import RedisStreamSource, connect
 from orchestrator.tracker.reconcile import Reconciler
-from orchestrator.tracker.relay import Relay
 from tests.support.jobs import new_job
-from tests.support.system import system, type_settings
+from tests.support.system import system
 from tests.support.wait import wait_until
 
 
@@ -84,23 +80,6 @@ async def test_x08_a_hanging_handler_is_timed_out(ledger: Ledger, redis_url: str
         await worker.submit(job)
         assert (await worker.ended(job.job_id)).status is JobStatus.COMPLETED
     assert worker.handler.runs == [("c0", 1), ("c0", 2)]
-
-
-async def test_x12_slow_work_is_kept_by_renewal_and_run_once(ledger: Ledger, redis_url: str) -> None:
-    """Another worker looks for dead entries all the while, and must not steal live work longer than the lease."""
-
-    async def slow(delivery: Delivery, context: Context) -> Result:
-        await asyncio.sleep(2.0)
-        return Result()
-
-    job = new_job(3)
-    async with (
-        system(ledger, redis_url, slow, host="a") as first,
-        system(ledger, redis_url, slow, host="b") as second,
-    ):
-        await first.submit(job)
-        assert (await first.ended(job.job_id)).processed == 3
-    assert len(first.handler.runs) + len(second.handler.runs) == 3
 
 
 async def test_x01_a_slot_is_recycled_after_its_share_without_dropping_a_task(ledger: Ledger, redis_url: str) -> None:
@@ -185,32 +164,6 @@ async def test_a_cancelled_jobs_handlers_stop(ledger: Ledger, redis_url: str) ->
 async def all_stopped(runs: list[tuple[str, int]], stopped: list[str]) -> bool:
     """Return whether every run has been interrupted."""
     return len(stopped) >= len(runs)
-
-
-async def test_x03_work_of_a_dead_worker_is_taken_over(ledger: Ledger, redis_url: str) -> None:
-    """The seed never read what a crashed worker had left pending."""
-    job = new_job(4)
-    await ledger.jobs.create(job)
-    async with dead_worker(ledger, redis_url, 2), system(ledger, redis_url, host="heir", size=1) as heir:
-        ended = await heir.ended(job.job_id)
-        assert (ended.status, ended.processed) == (JobStatus.COMPLETED, 4)
-        await wait_until(heir.empty)
-    rows = await ledger.jobs.chunks(job.job_id, status=None, after=None, limit=10)
-    assert [(r["attempts"], r["deliveries"]) for r in rows] == [(1, 2), (1, 2), (1, 1), (1, 1)]
-
-
-@asynccontextmanager
-async def dead_worker(ledger: Ledger, redis_url: str, size: int) -> AsyncIterator[None]:
-    """One that read and claimed so many chunks, and was never heard of again."""
-    settings = type_settings()
-    client = connect(redis_url)
-    source = RedisStreamSource(client, stream=settings.stream, group=settings.group, lease_seconds=0.6)
-    await source.open(["dead-lightrag-0"])
-    await Relay(ledger, client).flush()
-    taken = await source.claim("dead-lightrag-0", size, 0.05)
-    assert len((await ledger.chunks.claim(taken)).taken) == size
-    yield
-    await client.aclose()
 
 
 async def test_a_job_goes_on_after_redis_lost_everything(ledger: Ledger, redis_url: str) -> None:

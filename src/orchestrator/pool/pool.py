@@ -163,8 +163,10 @@ class Pool:
             by_consumer.setdefault(delivery.consumer, []).append(delivery)
         for consumer, mine in by_consumer.items():
             self._meters[consumer].add(len(mine))
-            slot = self._slots[consumer]
-            slot.forget(mine)
+            if adopted := self._slots[consumer].forget(mine):  # begun under the name of another slot of ours
+                for slot in self._slots.values():
+                    adopted = slot.forget(adopted)
+        for consumer, slot in self._slots.items():
             if slot.spent and not self._stop.is_set():
                 self._announce("stopped", consumer, slot.tasks_processed)
                 self._slots[consumer] = self._slot(consumer)

@@ -95,10 +95,12 @@ class Reader:
         await self._begin(found)
 
     async def _recover(self, consumer: str, room: int) -> list[Delivery]:
+        """Return what others left. What is still in our own hands, as we were slow to renew it, is not begun again."""
         found = await self._source.recover(consumer, room)
         if len(found) < room:
             self._former.discard(consumer)
-        return found
+        slots = self._slots().values()
+        return [d for d in found if not any(slot.adopt(d) for slot in slots)]
 
     def _next(self, rooms: Mapping[str, int]) -> str:
         """Return a consumer with room, another one each time: work that trickles in goes round."""

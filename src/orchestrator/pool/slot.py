@@ -72,13 +72,21 @@ class Slot:
             else:
                 self._finish(held, dead)
 
-    def forget(self, deliveries: Sequence[Delivery]) -> None:
-        """Deliveries of ours were settled."""
-        for delivery in deliveries:
-            if self.held.pop(delivery.key, None) is not None:
-                self.tasks_processed += 1
+    def forget(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Deliveries were settled; return those that are not in our hands."""
+        others = [d for d in deliveries if self.held.pop(d.key, None) is None]
+        self.tasks_processed += len(deliveries) - len(others)
         if not self.held:
             self._empty.set()
+        return others
+
+    def adopt(self, delivery: Delivery) -> bool:
+        """Return whether we are at work on this very entry: then it is ours under the consumer that it has now."""
+        held = self.held.get(delivery.key)
+        if held is None or held.delivery.receipt != delivery.receipt:
+            return False
+        held.delivery.consumer = delivery.consumer
+        return True
 
     async def _work(self, held: Held) -> None:
         try:

@@ -1,0 +1,101 @@
+"""Leases at the pool: slow work is kept, a dead worker's is taken over, and our own is never begun twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from orchestrator.deliveries import Delivery, Result
+from orchestrator.handlers.base import Context
+from orchestrator.jobs import JobStatus
+from orchestrator.ledger import Ledger
+from orchestrator.sources.redis_stream import RedisStreamSource, connect
+from orchestrator.tracker.relay import Relay
+from tests.support.jobs import new_job
+from tests.support.system import system, type_settings
+from tests.support.wait import wait_until
+
+
+async def test_x12_slow_work_is_kept_by_renewal_and_run_once(ledger: Ledger, redis_url: str) -> None:
+    """Another worker looks for dead entries all the while, and must not steal live work longer than the lease."""
+
+    async def slow(delivery: Delivery, context: Context) -> Result:
+        await asyncio.sleep(2.0)
+        return Result()
+
+    job = new_job(3)
+    async with (
+        system(ledger, redis_url, slow, host="a") as first,
+        system(ledger, redis_url, slow, host="b") as second,
+    ):
+        await first.submit(job)
+        assert (await first.ended(job.job_id)).processed == 3
+    assert len(first.handler.runs) + len(second.handler.runs) == 3
+
+
+async def test_x03_work_of_a_dead_worker_is_taken_over(ledger: Ledger, redis_url: str) -> None:
+    """The seed never read what a crashed worker had left pending."""
+    job = new_job(4)
+    await ledger.jobs.create(job)
+    async with dead_worker(ledger, redis_url, 2), system(ledger, redis_url, host="heir", size=1) as heir:
+        ended = await heir.ended(job.job_id)
+        assert (ended.status, ended.processed) == (JobStatus.COMPLETED, 4)
+        await wait_until(heir.empty)
+    rows = await ledger.jobs.chunks(job.job_id, status=None, after=None, limit=10)
+    assert [(r["attempts"], r["deliveries"]) for r in rows] == [(1, 2), (1, 2), (1, 1), (1, 1)]
+
+
+@asynccontextmanager
+async def dead_worker(ledger: Ledger, redis_url: str, size: int) -> AsyncIterator[None]:
+    """One that read and claimed so many chunks, and was never heard of again."""
+    settings = type_settings()
+    client = connect(redis_url)
+    source = RedisStreamSource(client, stream=settings.stream, group=settings.group, lease_seconds=0.6)
+    await source.open(["dead-lightrag-0"])
+    await Relay(ledger, client).flush()
+    taken = await source.claim("dead-lightrag-0", size, 0.05)
+    assert len((await ledger.chunks.claim(taken)).taken) == size
+    yield
+    await client.aclose()
+
+
+async def test_what_is_still_in_our_hands_is_not_begun_again(ledger: Ledger, redis_url: str) -> None:
+    """Slow to renew, as on a loaded host or after SIGSTOP: our own reader finds entries of ours."""
+    go_on = asyncio.Event()
+
+    async def work(delivery: Delivery, context: Context) -> Result:
+        await go_on.wait()
+        return Result()
+
+    job = new_job(4)
+    async with system(ledger, redis_url, work, heartbeat_seconds=20.0, lease_seconds=60.0, size=2, batch=4) as worker:
+        await worker.submit(job)
+        await wait_until(lambda: begun(worker.handler.runs, 4))
+        entries = await worker.client.xpending_range("q", "g", "-", "+", 10)
+        for entry in entries:  # old enough to be taken by whoever looks
+            await age(worker.client, entry)
+        await wait_until(lambda: renewed(worker.client, 10**6), what="our reader to find them")
+        go_on.set()
+        assert (await worker.ended(job.job_id)).processed == 4
+        await wait_until(worker.empty)
+    assert len(worker.handler.runs) == 4
+    rows = await ledger.jobs.chunks(job.job_id, status=None, after=None, limit=10)
+    assert [(r["attempts"], r["deliveries"]) for r in rows] == [(1, 1)] * 4
+
+
+async def begun(runs: list[tuple[str, int]], count: int) -> bool:
+    """Return whether so many runs have begun."""
+    return len(runs) >= count
+
+
+async def renewed(client: Any, idle_ms: int) -> bool:
+    """Return whether every pending entry was touched since it was made that old."""
+    entries = await client.xpending_range("q", "g", "-", "+", 10)
+    return all(e["time_since_delivered"] < idle_ms for e in entries)
+
+
+async def age(client: Any, entry: Any) -> None:
+    """Make a pending entry look as if nobody had renewed it for long."""
+    await client.xclaim("q", "g", entry["consumer"], 0, [entry["message_id"]], idle=10**6, justid=True)

@@ -1,0 +1,103 @@
+"""Worker processes of one type beside each other, with times short enough for a test, and the ledger they work on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.jobs import TERMINAL_JOB
+from orchestrator.ledger import Ledger
+from orchestrator.ledger.jobs import Job, NewChunk, NewJob
+from orchestrator.ledger.schema import migrate
+from tests.support.jobs import new_job
+from tests.support.process import Process, program, write_module, write_settings
+from tests.support.wait import wait_until
+
+STREAM = "q"
+TIMES = {
+    "read_block_seconds": 0.1,
+    "heartbeat_seconds": 0.3,
+    "lease_seconds": 1.0,
+    "grace_period_seconds": 10.0,
+    "backoff_base_seconds": 0.05,
+    "backoff_cap_seconds": 0.1,
+    "timeout_seconds": 30.0,
+}
+TRACKING = {"reconcile_interval_seconds": 0.3, "relay_interval_seconds": 0.1}
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Where the processes of a test work."""
+
+    ledger: Ledger
+    directory: Path
+    redis_url: str
+    dsn: str
+
+    def worker(
+        self, host: str = "h", *, ready: bool = True, environment: Mapping[str, str] | None = None, **changes: Any
+    ) -> AbstractAsyncContextManager[Process]:
+        """Run a worker process of a host of that name."""
+        home = self.directory / host
+        home.mkdir(exist_ok=True)
+        types = {"lightrag": {"handler": "noop", "stream": STREAM, "group": "g"}}
+        values: dict[str, Any] = {"host": host, "size": 2, "batch": 4, "types": types, **TIMES, **changes}
+        options = write_settings(home, redis_url=self.redis_url, dsn=self.dsn, **values)
+        write_module(home / "settings/services/job_tracker.py", "JobTrackerSettings", **TRACKING)
+        return program(home, "worker", "lightrag", *options, ready=ready, environment=environment)
+
+    async def submit(self, size: int, **wish: Any) -> NewJob:
+        """Write a job whose chunks wish the same of the noop handler; the workers dispatch it."""
+        chunks = [NewChunk(chunk_id=f"c{i}", content=f"text {i}", metadata=wish or None) for i in range(size)]
+        job = new_job(queue=STREAM, chunks=chunks)
+        await self.ledger.jobs.create(job)
+        return job
+
+    async def ended(self, job: NewJob, within: float = 20.0) -> Job:
+        """Return the job when it has ended."""
+
+        async def look() -> Job | None:
+            found = await self.ledger.jobs.get(job.job_id)
+            return found if found.status in TERMINAL_JOB else None
+
+        found = await wait_until(look, within=within, what=f"end of {job.job_id}")
+        assert found is not None
+        return found
+
+    async def running(self, job: NewJob, count: int = 1) -> Job:
+        """Return the job when so many of its chunks are at work."""
+
+        async def look() -> Job | None:
+            found = await self.ledger.jobs.get(job.job_id)
+            return found if found.running >= count else None
+
+        found = await wait_until(look, what=f"{count} chunks of {job.job_id} at work")
+        assert found is not None
+        return found
+
+    async def chunks(self, job: NewJob) -> list[tuple[str, int, int]]:
+        """Return (status, attempts, deliveries) of every chunk."""
+        rows = await self.ledger.jobs.chunks(job.job_id, status=None, after=None, limit=500)
+        return [(r["status"], r["attempts"], r["deliveries"]) for r in rows]
+
+    async def events(self, kind: str) -> list[Mapping[str, Any]]:
+        """Return the data of all events of a kind."""
+        rows = await self.ledger.database.run(
+            lambda c: c.fetch("SELECT data FROM events WHERE type = $1 ORDER BY seq", kind)
+        )
+        return [row["data"] for row in rows]
+
+
+@asynccontextmanager
+async def fleet_over(database: str, redis_url: str, directory: Path) -> AsyncIterator[Fleet]:
+    """Give a fleet over a fresh ledger."""
+    await migrate(database)
+    ledger = await Ledger.open(database)
+    try:
+        yield Fleet(ledger, directory, redis_url, database)
+    finally:
+        await ledger.close()
