@@ -102,7 +102,9 @@ class StreamMachine(RuleBasedStateMachine):
     @rule(data=st.data(), way=st.sampled_from(["ack", "retry", "retry long", "release", "bury", "renew"]))
     def end(self, data: st.DataObject, way: str) -> None:
         """A delivery is ended, perhaps one that is somebody else's by now."""
-        delivery = data.draw(st.sampled_from(self.receipts))
+        self._end(data.draw(st.sampled_from(self.receipts)), way)
+
+    def _end(self, delivery: Delivery, way: str) -> None:
         entry, source = self.entries[delivery.chunk_id], self._of(delivery.consumer)
         there = self._exists(delivery.receipt)
         ours = there and entry.place == "held" and entry.holder == delivery.consumer
@@ -135,6 +137,21 @@ class StreamMachine(RuleBasedStateMachine):
 
     async def _age(self, holder: str, entry_id: bytes) -> None:
         await self.world.redis.xclaim(STREAM, GROUP, holder, 0, [entry_id], idle=AGED_MS, justid=True)
+
+    @precondition(lambda self: any(e.place == "held" for e in self.entries.values()))
+    @rule(data=st.data(), way=st.sampled_from(["ack", "retry", "release", "bury", "renew"]))
+    def take_over(self, data: st.DataObject, way: str) -> None:
+        """A holder is thought dead, another one takes over, and then the first one is heard of again."""
+        name = data.draw(st.sampled_from([n for n, e in self.entries.items() if e.place == "held"]))
+        entry = self.entries[name]
+        zombie = next(d for d in reversed(self.receipts) if d.chunk_id == name)
+        heir = data.draw(st.sampled_from([c for c in CONSUMERS if c != entry.holder]))
+        self.world.run(self._age(entry.holder, self._id_of(name)))
+        entry.aged = True
+        for _ in range(3):  # one call looks at a part
+            self.recover(heir, 10)
+        assert entry.holder == heir
+        self._end(zombie, way)
 
     @rule()
     def flush(self) -> None:

@@ -88,6 +88,11 @@ class JobTracker:
         """Return which held chunks are no longer ours by the ledger, whose word is final."""
         return await self._ledger.chunks.leases_lost(held)
 
+    @property
+    def changed(self) -> frozenset[str]:
+        """Return the jobs whose views are to be written."""
+        return frozenset(self._changed)
+
     async def refresh(self) -> None:
         """Write the views of jobs changed since the last call; those that cannot be written are kept for the next."""
         changed, self._changed = self._changed, set()
