@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import redis.asyncio as redis
 
 from orchestrator.ledger import Ledger
 from tests.support.program import run
@@ -84,7 +85,9 @@ async def test_a_wrong_dsn_is_never_shown(dsn: str, said: str, tmp_path: Path) -
     assert "hidden" not in done.err
 
 
-async def test_consumers_agree_with_the_settings(ledger: Ledger, redis_url: str, tmp_path: Path) -> None:
+async def test_x40_the_check_fails_unless_the_very_consumers_are_there(
+    ledger: Ledger, redis_url: str, tmp_path: Path
+) -> None:
     credentials = credentials_in(tmp_path / "c", redis_url=redis_url)
     words = ["consumers", "--settings", str(settings_in(tmp_path)), "--credentials", credentials, "-o", "json"]
     before = await run(*words)
@@ -102,6 +105,21 @@ async def test_consumers_agree_with_the_settings(ledger: Ledger, redis_url: str,
         fewer = await run(*words[:-2])
     assert fewer.code == 1
     assert "lightrag: registered but not expected: h-lightrag-1" in fewer.out
+
+
+async def test_x40_a_group_that_is_not_there_is_an_error(redis_url: str, tmp_path: Path) -> None:
+    """`redis-cli` says NOGROUP and exits 0, so the first design's check passed; and to ask must not make the group."""
+    words = ("consumers", "--settings", str(settings_in(tmp_path)))
+    where = ("--credentials", credentials_in(tmp_path / "c", redis_url=redis_url))
+    client = redis.Redis.from_url(redis_url)
+    for stream_is_there in (False, True):
+        if stream_is_there:
+            await client.xadd("q", {"job_id": "j"})
+        done = await run(*words, *where)
+        assert done.code == 1
+        assert "lightrag: not registered in group g: h-lightrag-0, h-lightrag-1" in done.out
+    assert await client.xinfo_groups("q") == []
+    await client.aclose()
 
 
 async def test_a_type_that_is_not_there_is_named(redis_url: str, tmp_path: Path) -> None:

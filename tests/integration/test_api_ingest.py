@@ -70,11 +70,13 @@ async def test_x46_the_answer_does_not_depend_on_redis(ledger: Ledger, redis_pro
     assert [row["type"] for row in events] == ["ingestion.queued"]
 
 
-async def test_given_chunk_ids_and_metadata_are_kept(api: Api) -> None:
-    """Ids are the producer's to give; the others are numbered."""
+async def test_x27_metadata_and_given_chunk_ids_come_back_as_they_went_in(api: Api) -> None:
+    """Of the job and of each chunk. Ids are the producer's to give; the others are numbered."""
+    given = {"metadata": {"k": "ünï", "deep": {"list": [1, None, True]}}, "source_type": "test"}
     chunks = [{"text": "a", "chunk_id": "intro", "metadata": {"page": 1}}, {"text": "ünï 🙂", "source_uri": None}]
     async with api.as_("alpha") as client:
-        job_id = (await client.post(PATH, json={"chunks": chunks})).json()["job_id"]
+        job_id = (await client.post(PATH, json={"chunks": chunks, **given})).json()["job_id"]
+        assert (await client.get(f"/jobs/{job_id}")).json()["metadata"] == given["metadata"]
         page = (await client.get(f"/jobs/{job_id}/chunks")).json()["chunks"]
     assert [(c["chunk_id"], c["metadata"]) for c in page] == [("intro", {"page": 1}), ("chunk-00002", None)]
 

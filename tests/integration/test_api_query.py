@@ -74,9 +74,10 @@ async def test_openapi_tells_every_problem_of_every_route(ledger: Ledger, redis_
         schema = found.json()
     assert set(schema["paths"]) == {
         "/lightrag/ingest-async", "/lightrag/query", "/jobs", "/jobs/{job_id}", "/jobs/{job_id}/chunks",
-        "/dead-letters", "/dead-letters/{letter_id}", "/dead-letters/{letter_id}/retry", "/dead-letters/{letter_id}/drop",
-        "/dead-letters/retry", "/dead-letters/drop", "/jobs/{job_id}/why", "/jobs/{job_id}/pause", "/jobs/{job_id}/resume",
-        "/pauses", "/pauses/{scope}/{name}", "/audit", "/limits", "/usage",
+        "/dead-letters", "/dead-letters/{letter_id}", "/dead-letters/{letter_id}/retry",
+        "/dead-letters/{letter_id}/drop", "/dead-letters/retry", "/dead-letters/drop",
+        "/jobs/{job_id}/why", "/jobs/{job_id}/pause", "/jobs/{job_id}/resume",
+        "/pauses", "/pauses/{scope}/{name}", "/audit", "/doctor", "/limits", "/usage",
         "/jobs/{job_id}/cancel", "/events/stream", "/health", "/ready", "/health/detailed", "/openapi.json",
     }  # fmt: skip
     known = {tag["name"] for tag in schema["tags"]}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import redis.asyncio as redis
 
+from orchestrator.api.dispatch import Dispatch
 from orchestrator.deliveries import Delivery, Result
 from orchestrator.errors import RetryError
 from orchestrator.handlers.base import Context
@@ -136,6 +137,17 @@ async def test_a_stream_holds_a_window_and_what_is_in_hand(ledger: Ledger, redis
 async def has_entries(worker: System, count: int) -> bool:
     """Return whether the stream holds at least so many."""
     return int(await worker.client.xlen("q")) >= count
+
+
+async def test_idle_workers_do_not_wait_for_their_own_relay(ledger: Ledger, redis_url: str) -> None:
+    """It looks twice a second; whoever submits fills the stream until then, and workers empty it many times over."""
+    async with system(ledger, redis_url) as worker:
+        dispatch = Dispatch(Relay(ledger, worker.client, window=4), worker.view)
+        created, _ = await ledger.jobs.create(new_job(60))
+        dispatch.soon(created)
+        ended = await worker.ended(created.job_id)
+        await dispatch.close()
+    assert ended.processed == 60
 
 
 async def test_two_relays_at_once_publish_everything_once(ledger: Ledger, client: redis.Redis) -> None:

@@ -9,14 +9,15 @@ from orchestrator.handlers.base import Context
 from orchestrator.jobs import JobStatus, Scope
 from orchestrator.ledger import Ledger
 from tests.support.jobs import new_job
+from tests.support.relays import kept
 from tests.support.system import system
 from tests.support.wait import wait_until
 
 
-async def test_a_paused_tenants_chunks_are_given_back(ledger: Ledger, redis_url: str) -> None:
+async def test_a_paused_tenants_chunks_go_back_to_the_outbox(ledger: Ledger, redis_url: str) -> None:
     """The other tenant's are run; after the resume every chunk was run once, in its first attempt."""
     paused, other = new_job(3, tenant="paused"), new_job(3, tenant="other")
-    async with system(ledger, redis_url) as worker:
+    async with system(ledger, redis_url) as worker, kept(worker.relay):
         await ledger.jobs.create(paused)
         await worker.relay.flush()
         await ledger.pauses.put(Scope.TENANT, "paused", "", "test")
@@ -38,8 +39,7 @@ async def test_a_paused_job_that_is_queued_does_not_start(ledger: Ledger, redis_
     await ledger.pauses.put(Scope.JOB, job.job_id, "wait", "test")
     async with system(ledger, redis_url) as worker:
         await worker.client.xadd("q", {"job_id": job.job_id, "chunk_id": "c0", "workspace": "lab", "v": "1"})
-        delayed = "q:delayed"
-        await wait_until(lambda: worker.client.zcard(delayed), what="the entry to be put off")
+        await wait_until(worker.empty, what="the entry to be taken off the stream")
         assert not worker.handler.runs and (await ledger.jobs.get(job.job_id)).status is JobStatus.QUEUED
 
 

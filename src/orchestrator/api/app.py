@@ -12,6 +12,7 @@ from orchestrator.api import (
     budget,
     controls,
     dead_letters,
+    doctor,
     events,
     health,
     ingest,
@@ -44,7 +45,7 @@ def create_app(deps: Deps) -> FastAPI:
     )
     app.state.deps = deps
     problems.install(app)
-    for module in (ingest, jobs, why, dead_letters, controls, budget, limiter, audit, events, query, health):
+    for module in (ingest, jobs, why, dead_letters, controls, doctor, budget, limiter, audit, events, query, health):
         app.include_router(module.router)
     app.add_api_route("/openapi.json", _describe(app), responses=documented(401), tags=["health"], summary="This")
     app.add_middleware(BodyLimit, max_bytes=deps.settings.max_body_bytes)

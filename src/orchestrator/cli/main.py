@@ -13,6 +13,7 @@ from orchestrator.cli import (
     canary,
     controls,
     dead_letters,
+    doctor,
     jobs,
     limits,
     operate,
@@ -54,6 +55,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     OPERATE: (
         *(controls.pause, controls.resume, controls.pauses, controls.audit),
         *(budget.budget, budget.usage, limits.limits),
+        doctor.doctor,
         *(operate.check_settings, operate.migrate, operate.consumers, canary.canary),
     ),
     PROCESSES: (serve.worker, serve.supervisor, serve.api, serve.models),

@@ -22,7 +22,7 @@ class Claimed:
     taken: list[Delivery]  # ours now, each with the new lease token
     duplicate: list[Delivery]  # the chunk has ended, or another entry of it is at work: nothing to do
     unknown: list[Delivery]  # no such chunk, or its job has ended: to be buried
-    held_back: list[Delivery]  # paused: to be given back for a while
+    held_back: list[Delivery]  # paused: back to the outbox
 
 
 class Chunks:
@@ -60,9 +60,7 @@ class Chunks:
 
     async def _sort_out(self, taken: list[Delivery], others: list[Delivery]) -> Claimed:
         """Find out why the others could not be claimed."""
-        rows = await self._database.fetch(
-            "known_chunks", [d.job_id for d in others], [d.chunk_id for d in others], [d.receipt for d in others]
-        )
+        rows = await self._database.fetch("known_chunks", [d.job_id for d in others], [d.chunk_id for d in others])
         known = {(row["job_id"], row["chunk_id"]): row["held_back"] for row in rows}
         claimed = Claimed(taken, [], [], [])
         for delivery in others:

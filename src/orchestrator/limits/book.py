@@ -118,9 +118,9 @@ class Book:
             after = rules.refused(state, ended.began, now, self._endpoint.ceiling)
         else:
             after = rules.answered(state, now, self._endpoint.ceiling)
-        await self._scripts["adjust"](
-            keys=[self._state], args=[version, STATE_SECONDS, *(part for pair in _fields(after) for part in pair)]
-        )
+        lowered = int(after.changed_at != state.changed_at)
+        fields = [part for pair in _fields(after) for part in pair]
+        await self._scripts["adjust"](keys=[self._state], args=[version, STATE_SECONDS, lowered, *fields])
 
     async def renew(self, tickets: Sequence[str]) -> None:
         """Renew the leases of permits."""

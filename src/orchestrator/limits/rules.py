@@ -18,7 +18,7 @@ TOLERANCE = 2.0  # times the baseline: so much slower is normal
 SLACK_SECONDS = 0.25  # and less than this is noise, whatever it is a multiple of
 DRIFT = 0.1  # of the way the baseline goes towards a slower median in a window; down it goes at once
 CAUTION = 10  # times longer is the window below what was too much the last time,
-CAUTION_ANSWERS = 50  # and at least so many answers
+CAUTION_ANSWERS = 20  # and at least so many answers
 BURST = 0.1  # of a cap per minute may be used at once
 
 

@@ -17,8 +17,7 @@ from orchestrator.tracker.tracker import JobTracker
 log = logging.getLogger("orchestrator.workers")
 
 PAUSE_SECONDS = 1.0
-HELD_BACK_SECONDS = 2.0  # how long what is paused goes back for
-HOLD_SECONDS = 0.5  # how often a reader that is held back looks whether it still is
+HOLD_SECONDS = 0.2  # how often a reader that is held back looks whether it still is
 RECOVER_SECONDS = 1.0  # how often entries of dead workers and due retries are looked for, at most
 
 
@@ -131,8 +130,6 @@ class Reader:
             slots[consumer].start(taken)
         if begun.ended:
             await self._source.ack(begun.ended)
-        if begun.held_back:
-            await self._source.retry([(d, HELD_BACK_SECONDS) for d in begun.held_back])
         if begun.wrong:
             log.warning("entries buried", extra={"entries": len(begun.wrong), "reason": begun.wrong[0][1]})
             await self._source.bury(begun.wrong)

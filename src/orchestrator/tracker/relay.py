@@ -38,14 +38,26 @@ class Relay:
         """Keep a queue's stream filled until cancelled; look for work at each interval, sooner while there is more."""
         while True:
             try:
-                pause = await self._refill(queue, interval_seconds)
+                pause = await self._refill(queue)
             except DependencyError as error:
                 log.warning("cannot dispatch; will try again", extra={"queue": queue, "error": str(error)})
-                pause = interval_seconds
+                pause = None
+            except Exception:
+                log.exception("dispatch broke by a bug of ours; trying again", extra={"queue": queue})
+                pause = None
+            await asyncio.sleep(interval_seconds if pause is None else pause)
+
+    async def fill(self, queue: str, seconds: float) -> None:
+        """Keep a queue's stream filled for so long, or until there is nothing more. Raises DependencyError."""
+        end = time.monotonic() + seconds
+        while True:
+            pause = await self._refill(queue)
+            if pause is None or time.monotonic() > end:
+                return
             await asyncio.sleep(pause)
 
-    async def _refill(self, queue: str, interval_seconds: float) -> float:
-        """Fill the stream; return how long to wait before the next look."""
+    async def _refill(self, queue: str) -> float | None:
+        """Fill the stream; return how long to wait before the next look, None when there is nothing more."""
         depth = await self._streams.look(queue)
         size = self._window(queue).size(depth, time.monotonic())
         if depth.waiting >= size:
@@ -55,7 +67,7 @@ class Relay:
             if not page.ours:
                 return BUSY_SECONDS
             if not page.more:
-                return interval_seconds
+                return None
             if not page.published:
                 return HUNGRY_SECONDS if 2 * depth.waiting < size else BUSY_SECONDS
 

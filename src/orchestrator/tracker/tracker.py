@@ -24,7 +24,6 @@ class Begun:
     taken: list[Delivery] = field(default_factory=list)  # ours to run
     ended: list[Delivery] = field(default_factory=list)  # nothing to do: ack
     wrong: list[tuple[Delivery, str]] = field(default_factory=list)  # buried in the ledger: bury at the source
-    held_back: list[Delivery] = field(default_factory=list)  # paused: give back for a while
 
 
 @dataclass(slots=True)
@@ -58,7 +57,9 @@ class JobTracker:
             claimed = await self._ledger.chunks.claim(sound)
             begun.taken = claimed.taken
             begun.ended = claimed.duplicate
-            begun.held_back = claimed.held_back
+            if claimed.held_back:  # dispatch makes new entries of them when they may start
+                await self._ledger.outbox.put_back(self._queue, [d.key for d in claimed.held_back])
+                begun.ended += claimed.held_back
             begun.wrong += [
                 (d, f"no such chunk, or its job has ended: {d.job_id}/{d.chunk_id}") for d in claimed.unknown
             ]

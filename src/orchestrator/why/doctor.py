@@ -1,0 +1,147 @@
+"""The doctor: looks at a worker type as a whole, says what is wrong and what mends it, and mends what is safe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from redis.exceptions import RedisError
+
+from orchestrator.errors import DependencyError
+from orchestrator.jobs import Scope
+from orchestrator.ledger import Ledger
+from orchestrator.ledger.pauses import Pause
+from orchestrator.settings import WorkerTypeSettings
+from orchestrator.sources.base import Source
+
+STILL_SECONDS = 600.0
+"""A job that should move and has not for so long is named."""
+
+
+class Complaint(StrEnum):
+    """What can be wrong with a worker type."""
+
+    NO_WORKER = "no_worker"
+    FEW_WORKERS = "few_workers"
+    REDIS = "redis"
+    DISAGREE = "disagree"
+    STRANDED = "stranded"
+    DEAD_LETTERS = "dead_letters"
+    PAUSED = "paused"
+    STILL = "still"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, or that an operator should know."""
+
+    complaint: Complaint
+    worker_type: str
+    text: str
+    remedy: str
+    safe: bool = False  # the doctor can mend it: nothing can be lost or done twice by it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What was seen of one worker type."""
+
+    name: str
+    queue: str
+    slots: int  # of one host, by the settings
+    alive: int  # in the whole cluster
+    redis: str  # why the queue cannot be asked; empty when it can
+    missing: int  # entries that Redis should hold and does not
+    stranded: int  # chunks in the hands of dead workers
+    dead: int
+    pauses: Sequence[Pause]
+    still: Sequence[str]  # jobs that have not moved for long
+
+
+async def look(ledger: Ledger, kind: WorkerTypeSettings, source: Source) -> Look:
+    """Look at one worker type. Raises DependencyError when PostgreSQL does not answer."""
+    redis, missing = await missing_entries(ledger, kind.name, kind.stream, source)
+    totals = (await ledger.workers.totals()).get(kind.name)
+    own = {(Scope.TYPE, kind.name), (Scope.QUEUE, kind.stream)}
+    shared = {Scope.TENANT, Scope.JOB}
+    pauses = [p for p in await ledger.pauses.all() if p.scope in shared or (p.scope, p.name) in own]
+    return Look(
+        name=kind.name,
+        queue=kind.stream,
+        slots=kind.size,
+        alive=sum(w.worker_type == kind.name for w in await ledger.workers.alive(kind.lease_seconds)),
+        redis=redis,
+        missing=missing,
+        stranded=int(await ledger.database.value("doctor_stranded", kind.name, kind.lease_seconds)),
+        dead=totals.dead if totals else 0,
+        pauses=pauses,
+        still=[row["job_id"] for row in await ledger.database.fetch("doctor_still", kind.name, STILL_SECONDS)],
+    )
+
+
+async def missing_entries(ledger: Ledger, worker_type: str, queue: str, source: Source) -> tuple[str, int]:
+    """Return why the queue cannot be asked, and how many entries it should hold and does not.
+
+    The two numbers are read one after the other, so work that moves in between may make them differ: the smaller of
+    two looks counts.
+    """
+    try:
+        before = await source.depth()
+        live = await ledger.chunks.count_live(worker_type, queue)
+        return "", max(0, live - max(before, await source.depth()))
+    except (RedisError, OSError, DependencyError) as error:
+        return str(error), 0
+
+
+def findings(seen: Look) -> list[Finding]:
+    """Judge what was seen; empty: all is well. Pure."""
+    return [*_workers(seen), *_queue(seen), *_work(seen)]
+
+
+def _workers(s: Look) -> Iterator[Finding]:
+    unit = f"orchestrator-worker@{s.name}"
+    if s.alive == 0:
+        look_at = f"systemctl status {unit}; journalctl -u {unit} -n 50"
+        yield Finding(Complaint.NO_WORKER, s.name, "no worker was seen within a lease", look_at)
+    elif s.alive < s.slots:
+        text = f"{s.alive} of {s.slots} slots were seen within a lease"
+        yield Finding(Complaint.FEW_WORKERS, s.name, text, f"systemctl status {unit}")
+
+
+def _queue(s: Look) -> Iterator[Finding]:
+    if s.redis:
+        yield Finding(Complaint.REDIS, s.name, s.redis, "systemctl status redis-server")
+    if s.missing:
+        text = f"Redis and the ledger disagree: {s.missing} entries of queue {s.queue} are gone from Redis"
+        yield Finding(Complaint.DISAGREE, s.name, text, "orchestrator doctor --fix", safe=True)
+    if s.stranded:
+        text = f"{s.stranded} chunks are in the hands of workers that are dead"
+        yield Finding(Complaint.STRANDED, s.name, text, "orchestrator doctor --fix", safe=True)
+
+
+def _work(s: Look) -> Iterator[Finding]:
+    if s.dead:
+        listed = f"orchestrator dead-letters list --type {s.name}"
+        yield Finding(Complaint.DEAD_LETTERS, s.name, f"{s.dead} dead letters wait for a decision", listed)
+    for pause in s.pauses:
+        text = f"{pause.scope.value} {pause.name} is paused by {pause.by}" + (
+            f": {pause.reason}" if pause.reason else ""
+        )
+        yield Finding(Complaint.PAUSED, s.name, text, f"orchestrator resume {pause.scope.value} {pause.name}")
+    for job_id in s.still:
+        text = f"job {job_id} has not moved for {STILL_SECONDS / 60:.0f} minutes"
+        yield Finding(Complaint.STILL, s.name, text, f"orchestrator why {job_id}")
+
+
+async def mend(ledger: Ledger, kind: WorkerTypeSettings, found: Sequence[Finding]) -> list[str]:
+    """Do what is safe about the findings of one type; return what was done. Raises DependencyError."""
+    done = []
+    complaints = {f.complaint for f in found if f.safe and f.worker_type == kind.name}
+    if Complaint.STRANDED in complaints:
+        count = await ledger.chunks.requeue_stranded(kind.name, kind.lease_seconds)
+        done.append(f"{kind.name}: {count} chunks of dead workers put back to the queue")
+    if complaints & {Complaint.DISAGREE, Complaint.STRANDED}:
+        jobs = await ledger.outbox.redispatch(kind.name, kind.stream)
+        done.append(f"{kind.name}: {jobs} jobs put up for dispatch again")
+    return done
