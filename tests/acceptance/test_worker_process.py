@@ -14,7 +14,7 @@ from tests.support.process import Process
 from tests.support.servers import postgres_server, redis_server
 from tests.support.wait import wait_until
 
-LEASE_SECONDS = 1.0
+LEASE_SECONDS = 3.0
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ async def test_x04_it_can_be_stopped_while_it_waits_for_a_server(
 async def test_x06_what_outlasts_the_grace_period_is_released_and_burns_nothing(fleet: Fleet) -> None:
     """The seed's budget contradicted itself: long chunks were always lost. The next process has them."""
     async with fleet.worker(grace_period_seconds=1.0) as worker:
-        job = await fleet.submit(2, sleep=3)
+        job = await fleet.submit(2, sleep=4)
         await fleet.running(job, 2)
         assert await worker.stop() == 0
     assert await fleet.chunks(job) == [("queued", 0, 0)] * 2
@@ -190,3 +190,18 @@ def test_x05_a_pool_in_another_program_leaves_its_signals_alone() -> None:
         if "add_signal_handler" in (text := path.read_text()) or "signal.signal(" in text
     }
     assert handlers == {"worker.py", "supervisor.py", "api/serve.py", "models/serve.py"}
+
+
+async def test_x09_a_deaf_worker_is_fed_no_more(fleet: Fleet) -> None:
+    """Its loops turn and its heart beats, and yet nothing reaches it: the watchdog of systemd will restart it."""
+    environment = {"WATCHDOG_USEC": "300000", "PYTHONPATH": str(Path(__file__).parents[1] / "support/deaf")}
+    async with fleet.worker(environment=environment, health_check_interval_seconds=1.0) as worker:
+        await fleet.submit(3)
+
+        async def silent() -> bool:
+            return "waiting to be restarted" in worker.log
+
+        await wait_until(silent, what="the worker to find that it is deaf")
+        fed = worker.messages.count("WATCHDOG=1")
+        await wait_until(lambda: said(worker, "0 chunks in hand"), what="its heartbeat")
+        assert worker.messages.count("WATCHDOG=1") <= fed + 1

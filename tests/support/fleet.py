@@ -20,7 +20,7 @@ STREAM = "q"
 TIMES = {
     "read_block_seconds": 0.1,
     "heartbeat_seconds": 0.3,
-    "lease_seconds": 1.0,
+    "lease_seconds": 3.0,
     "grace_period_seconds": 10.0,
     "backoff_base_seconds": 0.05,
     "backoff_cap_seconds": 0.1,

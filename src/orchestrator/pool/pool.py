@@ -12,6 +12,7 @@ from orchestrator.deliveries import Delivery, Outcome
 from orchestrator.errors import DependencyError
 from orchestrator.handlers.base import Handler
 from orchestrator.ledger.workers import Pulse
+from orchestrator.pool.hearing import Hearing
 from orchestrator.pool.held import Held
 from orchestrator.pool.leases import Leases
 from orchestrator.pool.meter import Meter
@@ -74,6 +75,8 @@ class Pool:
         )
         self._meters = {consumer: Meter() for consumer in self.consumers}
         self._leases = Leases(source, tracker, self.held, heartbeat_seconds=settings.heartbeat_seconds)
+        self._hearing = Hearing()
+        self._held_back = held_back
         self._stop = asyncio.Event()
         self.drained_in: float | None = None
 
@@ -180,6 +183,11 @@ class Pool:
                 await self._tracker.refresh()
             except DependencyError as error:
                 log.warning("job views not refreshed", extra={"error": str(error)})
+
+    def hears(self, waiting: int) -> bool:
+        """Return False when the pool is deaf; ask at regular intervals, with how many entries wait to be read."""
+        room = 0 if self._held_back() else sum(slot.room for slot in self._slots.values())
+        return not self._hearing.deaf(waiting=waiting, room=room, delivered=self._reader.delivered)
 
     def pulses(self) -> list[Pulse]:
         """Return what each slot says of itself."""

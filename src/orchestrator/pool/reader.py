@@ -35,6 +35,7 @@ class Reader:
         lease_seconds: float,
     ) -> None:
         self.ticked = time.monotonic()
+        self.delivered = 0
         self._source = source
         self._tracker = tracker
         self._slots = slots
@@ -118,6 +119,7 @@ class Reader:
         """Claim in the ledger what the source gave us, and start it. Raises DependencyError."""
         if not deliveries:
             return
+        self.delivered += len(deliveries)
         if self._stopping:
             await self._source.release(deliveries)
             return
