@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap lint test demo demo-down bench locks
+.PHONY: help bootstrap lint test chaos chaos-mutations demo demo-down bench locks
 
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/uv/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
@@ -10,11 +10,11 @@ export PYTHONDONTWRITEBYTECODE := 1
 # MOLECULE=0 leaves the lab hosts out of `make test`
 MOLECULE ?= 1
 PYTEST ?= python -m pytest -q --numprocesses 2 --dist loadgroup
-PYTHON_DIRS := $(wildcard src tests lab tools bench)
+PYTHON_DIRS := $(wildcard src tests lab tools bench chaos)
 SHELL_SCRIPTS = $$(grep -rIlE '^\#!.*[ /](ba)?sh$$' .ci $(wildcard tools lab roles))
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 bootstrap: ## install Debian packages and .venv (quick when nothing is missing)
 	@tools/bootstrap
@@ -42,6 +42,12 @@ molecule: # its tasks fill hundreds of lines: shown when it fails
 	@echo "molecule test: its output goes to build/molecule.log"
 	@molecule test >build/molecule.log 2>&1 || { cat build/molecule.log; exit 1; }
 	@grep -aE 'ok=|passed|Executed' build/molecule.log || true
+
+chaos: bootstrap ## break everything at random (CHAOS_FAULTS=200, CHAOS_SEED) and check the books; prints one JSON line
+	@python -m chaos
+
+chaos-mutations: bootstrap ## the same on five broken versions of the product: each must be caught
+	@python -m chaos --mutations
 
 demo: bootstrap ## boot a lab host, deploy onto it, ingest a corpus, ask it a question, leave it running
 	@tools/demo/up

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 AGAIN_SECONDS = 0.2
 
 
@@ -20,3 +21,17 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=AGAIN_SECONDS)
+
+
+async def within(seconds: float, act: Coroutine[Any, Any, T]) -> T:
+    """Return what `act` returns. Raises TimeoutError when that takes longer, and then ends it for certain.
+
+    `asyncio.timeout` cancels once, and asyncpg then waits for the server to confirm: a silent one never does.
+    """
+    task = asyncio.create_task(act)
+    try:
+        if not (await asyncio.wait((task,), timeout=seconds))[0]:
+            raise TimeoutError
+        return task.result()
+    finally:
+        await end((task,))

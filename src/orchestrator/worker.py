@@ -6,26 +6,29 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, suppress
 from importlib import import_module
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from orchestrator import __version__, keys, systemd
 from orchestrator.errors import DependencyError, SettingsError
 from orchestrator.handlers.base import Handler, HandlerSetup
 from orchestrator.ledger import Ledger
-from orchestrator.pool.pool import Pool
+from orchestrator.pool.pool import FINAL_FLUSH_SECONDS, Pool
 from orchestrator.settings import JobTrackerSettings, WorkerPoolSettings, WorkerTypeSettings
 from orchestrator.settings.credentials import Credentials
 from orchestrator.settings.load import load
 from orchestrator.sources.redis_stream import RedisStreamSource, connect
-from orchestrator.tasks import end
+from orchestrator.tasks import end, within
 from orchestrator.tracker.hold import Hold
 from orchestrator.tracker.reconcile import Reconciler
 from orchestrator.tracker.redis_view import RedisView
 from orchestrator.tracker.relay import Relay
+from orchestrator.tracker.streams import Streams
 from orchestrator.tracker.tracker import JobTracker
 
 log = logging.getLogger("orchestrator.workers")
@@ -34,6 +37,10 @@ T = TypeVar("T")
 RETRY_SECONDS = 2.0
 HOLD_SECONDS = 0.5
 """How often pauses are looked at: a resumed type goes on within a second."""
+SLACK_SECONDS = 1.0
+GOODBYE_SECONDS = 2.0
+CLOSE_SECONDS = 1.0
+"""Of each connection. All that follows the grace period fits into the 15 s that systemd gives beyond it."""
 
 
 async def run(worker_type: str, settings_dir: Path, credentials: Credentials) -> None:
@@ -76,9 +83,12 @@ class Worker:
         self._host = host
         self._handler = handler
         self._announced: list[tuple[str, str, int]] = []
+        self._draining = False
         self.ledger: Ledger
         self.pool: Pool
+        self._deaf = False
         self._relay: Relay
+        self._streams: Streams
         self._hold: Hold
         self._reconciler: Reconciler
 
@@ -87,9 +97,9 @@ class Worker:
         name, stream = self._settings.name, self._settings.stream
         dsn, url = credentials.read("postgres-dsn"), credentials.read("redis-url")
         self.ledger = await until_open(lambda: Ledger.open(dsn, connections=12, name=f"orchestrator {name}"))
-        stack.push_async_callback(self.ledger.close)
+        stack.push_async_callback(closed, self.ledger.close)
         client = connect(url, read_block_seconds=self._settings.read_block_seconds)
-        stack.push_async_callback(client.aclose)
+        stack.push_async_callback(closed, client.aclose)
         source = RedisStreamSource(
             client, stream=stream, group=self._settings.group, lease_seconds=self._settings.lease_seconds
         )
@@ -97,6 +107,7 @@ class Worker:
         tracker = JobTracker(self.ledger, view, worker_type=name, queue=stream, job_type=self._settings.job_type)
         self._relay = Relay(self.ledger, client, window=self._tracking.dispatch_window)
         self._reconciler = Reconciler(self.ledger, source, view, worker_type=name, queue=stream)
+        self._streams = Streams(client)
         self._hold = Hold(self.ledger, worker_type=name, queue=stream)
         await until_open(self._hold.refresh)
         await until_open(self._handler.open)
@@ -111,7 +122,7 @@ class Worker:
             held_back=self._hold,
         )
         await until_open(lambda: source.open(self.pool.consumers))
-        await self._retire(source)
+        await until_open(lambda: self._retire(source))
 
     async def _retire(self, source: RedisStreamSource) -> None:
         """Remove consumers of slots this host no longer has, if they hold nothing; the rest go at a later start."""
@@ -122,71 +133,87 @@ class Worker:
             log.info("consumers retired", extra={"consumers": ", ".join(retired)})
 
     async def run(self, stopped: asyncio.Task[bool]) -> None:
-        """Work until `stopped` is done, and drain."""
+        """Work until `stopped` is done, and drain. A server that is silent then is not waited for: leases lapse."""
         stopped.add_done_callback(lambda _: self._begin_drain())
         loops = [
             asyncio.create_task(every(self._settings.heartbeat_seconds, self._beat)),
             asyncio.create_task(every(self._settings.health_check_interval_seconds, self._check_health)),
             asyncio.create_task(self._relay.run(self._settings.stream, self._tracking.relay_interval_seconds)),
             asyncio.create_task(every(HOLD_SECONDS, self._hold.refresh)),
-            asyncio.create_task(self._reconcile()),
+            asyncio.create_task(self._keep_reconciling()),
             asyncio.create_task(self._watchdog()),
         ]
+        working = asyncio.create_task(self.pool.run())
         systemd.notify("READY=1")
         log.info("worker ready", extra={"worker_type": self._settings.name, "slots": self._settings.size})
         try:
-            await self.pool.run()
+            await asyncio.wait((working, stopped), return_when=asyncio.FIRST_COMPLETED)
+            budget = self._settings.grace_period_seconds + FINAL_FLUSH_SECONDS + SLACK_SECONDS
+            await asyncio.wait((working,), timeout=budget)
+            if working.done():
+                working.result()
         finally:
-            await end(loops)
+            await end([working, *loops])
             await self._say_goodbye()
 
     def _begin_drain(self) -> None:
+        self._draining = True
         systemd.notify("STOPPING=1\nSTATUS=draining")
         self.pool.stop()
 
     async def _say_goodbye(self) -> None:
         try:
-            await self._tell()
-            await self.ledger.workers.stopped(self.pool.consumers)
-        except DependencyError as error:
-            log.warning("the ledger was not told of our end", extra={"error": str(error)})
+            await within(GOODBYE_SECONDS, self._tell())
+            await within(GOODBYE_SECONDS, self.ledger.workers.stopped(self.pool.consumers))
+        except (DependencyError, TimeoutError) as error:
+            log.warning("the ledger was not told of our end", extra={"error": str(error) or "PostgreSQL is silent"})
 
     async def _beat(self) -> None:
         await self._tell()
         pulses = self.pool.pulses()
         await self.ledger.workers.seen(self._host, self._settings.name, os.getpid(), __version__, pulses)
-        rate = sum(p.chunks_per_second for p in pulses)
-        systemd.status(f"{len(pulses)} slots, {sum(p.busy for p in pulses)} chunks in hand, {rate:.1f} chunks/s")
+        in_hand, rate = sum(p.busy for p in pulses), sum(p.chunks_per_second for p in pulses)
+        line = f"{len(pulses)} slots, {in_hand} chunks in hand, {rate:.1f} chunks/s"
+        systemd.status(f"draining: {line}" if self._draining else line)
 
     async def _check_health(self) -> None:
+        """Look whether the loops turn and work reaches us; if not the watchdog is fed no more, and we are restarted."""
+        self._deaf = not self.pool.hears((await self._streams.look(self._settings.stream)).waiting)
+        if self._deaf:
+            log.error("entries wait, there is room, and none is delivered: waiting to be restarted")
         if not self.pool.alive():  # the watchdog is no longer fed either, and systemd will restart us
             held = self.pool.held()
             log.error("the pool does not move", extra={"held": len(held), "steps": ", ".join({h.doing for h in held})})
 
     async def _tell(self) -> None:
-        told, self._announced = self._announced, []
-        for kind in ("started", "stopped"):
-            chosen = [(c, n) for k, c, n in told if k == kind]
-            if chosen:
-                await self.ledger.workers.announce(kind, [c for c, _ in chosen], [n for _, n in chosen])
-
-    async def _reconcile(self) -> None:
-        while True:
+        """Write what slots have announced, in its order; what cannot be written now is kept for the next time."""
+        while self._announced:
+            kind, alike = next(groupby(self._announced, key=itemgetter(0)))
+            told = list(alike)
+            del self._announced[: len(told)]
             try:
-                await self._reconciler.run_once(
-                    lease_seconds=self._settings.lease_seconds,
-                    quiet_seconds=self._tracking.open_job_quiet_seconds,
-                    retention_seconds=self._tracking.event_retention_seconds,
-                )
-            except DependencyError as error:
-                log.warning("cannot reconcile; will try again", extra={"error": str(error)})
+                await self.ledger.workers.announce(kind, [c for _, c, _ in told], [n for *_, n in told])
+            except Exception:
+                self._announced[:0] = told
+                raise
+
+    async def _keep_reconciling(self) -> None:
+        while True:
+            await attempt(self._reconcile)
             suspicious = self._reconciler.suspicious
             await asyncio.sleep(1.0 if suspicious else self._tracking.reconcile_interval_seconds)
+
+    async def _reconcile(self) -> None:
+        await self._reconciler.run_once(
+            lease_seconds=self._settings.lease_seconds,
+            quiet_seconds=self._tracking.open_job_quiet_seconds,
+            retention_seconds=self._tracking.event_retention_seconds,
+        )
 
     async def _watchdog(self) -> None:
         interval = systemd.watchdog_interval()
         while interval is not None:
-            if self.pool.alive():
+            if self.pool.alive() and not self._deaf:
                 systemd.notify("WATCHDOG=1")
             await asyncio.sleep(interval)
 
@@ -202,14 +229,27 @@ async def until_open(act: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(RETRY_SECONDS)
 
 
+async def closed(close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Close a connection; one whose server is silent is left."""
+    with suppress(TimeoutError):
+        await within(CLOSE_SECONDS, close())
+
+
 async def every(seconds: float, act: Callable[[], Awaitable[object]]) -> None:
-    """Do `act` now and at each interval; what does not answer is logged and tried again."""
+    """Do `act` now and at each interval."""
     while True:
-        try:
-            await act()
-        except DependencyError as error:
-            log.warning("will try again", extra={"error": str(error)})
+        await attempt(act)
         await asyncio.sleep(seconds)
+
+
+async def attempt(act: Callable[[], Awaitable[object]]) -> None:
+    """Do `act`; what fails is logged and no more: the loop around it has to go on (X-09)."""
+    try:
+        await act()
+    except DependencyError as error:
+        log.warning("will try again", extra={"error": str(error)})
+    except Exception:
+        log.exception("a loop broke; it goes on")
 
 
 def _signals() -> asyncio.Event:

@@ -130,8 +130,11 @@ async def test_a_full_backlog_is_503_with_retry_after(ledger: Ledger, redis_url:
         await ledger.jobs.create(new_job(50, worker_type="other"))
         async with api.as_("alpha") as client:
             assert (await client.post(PATH, json=body(2))).status_code == 202
-            accepted = await client.post(PATH, json=body(2))
+            key = {"Idempotency-Key": "once"}
+            accepted = await client.post(PATH, json=body(2), headers=key)
             refused = await client.post(PATH, json=body(1))
+            again = await client.post(PATH, json=body(2), headers=key)
+            assert (again.status_code, again.json()["job_id"]) == (202, accepted.json()["job_id"])
             assert (accepted.status_code, refused.status_code) == (202, 503)
             assert refused.headers["retry-after"] == "7" and "4 chunks wait" in refused.json()["detail"]
             await client.post(accepted.json()["links"]["cancel"])

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from orchestrator.deliveries import Delivery, Outcome, Result, Verdict
-from orchestrator.errors import ConflictError, NotFoundError
+from orchestrator.errors import ConflictError, DependencyError, NotFoundError
 from orchestrator.jobs import JobStatus
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.jobs import NewChunk, NewJob
@@ -219,4 +219,15 @@ async def test_a_runtime_role_reads_and_writes_rows_and_no_more(database: str) -
     await ledger.close()
     await owner.execute("DROP OWNED BY runtime_test")
     await owner.execute("DROP ROLE runtime_test")
+    await owner.close()
+
+
+async def test_a_server_without_room_is_an_outage(database: str) -> None:
+    """No connection left, or a full disk: callers wait and try again, and lose nothing."""
+    await migrate(database)
+    owner = await asyncpg.connect(database)
+    await owner.execute("DROP ROLE IF EXISTS crowded_test")
+    await owner.execute("CREATE ROLE crowded_test LOGIN CONNECTION LIMIT 0")
+    with pytest.raises(DependencyError, match="TooManyConnectionsError"):
+        await Ledger.open(database.replace("postgres@", "crowded_test@"))
     await owner.close()

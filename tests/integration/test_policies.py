@@ -189,4 +189,5 @@ async def test_what_was_dispatched_and_not_begun_is_never_begun(ledger: Ledger, 
         assert (done.status, done.processed, done.failed) == (COMPLETED, 4, 1)
         await wait_until(worker.empty)
     ended = await check_sums(ledger, doomed.job_id)
-    assert len(worker.handler.runs) == ended.processed + ended.failed + 5
+    cut_short = len(worker.handler.runs) - (ended.processed + ended.failed + 5)
+    assert 0 <= cut_short <= 2, "no more than the slot had in its hands when the policy spoke"

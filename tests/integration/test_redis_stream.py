@@ -88,8 +88,10 @@ async def test_entries_of_a_former_life_come_back_at_once(client: redis.Redis, s
     assert len(await again.recover(A, 10)) == 2
 
 
-async def test_a_retry_is_not_early_and_adds_one_entry(client: redis.Redis, source: RedisStreamSource) -> None:
-    """Given back twice by the same receipt it is still one; X-47: the depth counts it while it waits."""
+async def test_x47_the_depth_counts_what_waits_and_nothing_that_has_ended(
+    client: redis.Redis, source: RedisStreamSource
+) -> None:
+    """A retry is not early; given back twice by one receipt it is still one. XLEN alone counted what was acked."""
     await put(client, 1)
     held = await source.claim(A, 10, 0.05)
     await source.retry([(held[0], 0.3)])
@@ -101,8 +103,11 @@ async def test_a_retry_is_not_early_and_adds_one_entry(client: redis.Redis, sour
         await source.recover(A, 10)
         return await source.claim(A, 10, 0.02)
 
-    assert [d.chunk_id for d in await wait_until(due)] == ["c0"]
-    assert await client.zcard("q:delayed") == 0
+    again = await wait_until(due)
+    assert [d.chunk_id for d in again] == ["c0"]
+    assert await client.zcard("q:delayed") == 0 and await source.depth() == 1
+    await source.ack(again)
+    assert await source.depth() == 0
 
 
 async def test_release_and_bury(client: redis.Redis, source: RedisStreamSource) -> None:

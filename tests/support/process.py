@@ -16,7 +16,7 @@ from tests.support.program import PROGRAM
 from tests.support.wait import wait_until
 
 START_SECONDS = 40.0
-STOP_SECONDS = 80.0
+STOP_SECONDS = 40.0
 SCHED_NS = 1e9
 
 
@@ -28,6 +28,11 @@ class Process:
         self._log = log
         self.messages: list[str] = []
         """What it told systemd so far, a line each."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
 
     @property
     def status(self) -> str:
@@ -63,6 +68,24 @@ class Process:
         """Tell it to stop, as systemd would; return its exit code."""
         self.send(signal.SIGTERM)
         return await self.ended()
+
+    async def close(self) -> None:
+        """Stop it in whatever state it is. Raises TimeoutError when it had to be killed."""
+        self.send(signal.SIGCONT)
+        try:
+            await self.stop()
+        except TimeoutError:
+            self.send(signal.SIGKILL)
+            await self.ended()
+            raise
+
+    async def told(self, message: str, *, within: float = 20.0) -> None:
+        """Wait until it has told systemd a message that begins like this."""
+
+        async def look() -> bool:
+            return any(m.startswith(message) for m in self.messages)
+
+        await wait_until(look, within=within, what=f"{message} among {self.messages[-5:]}")
 
     async def ready(self) -> None:
         """Wait until it says that it is. Raises RuntimeError when it ends instead."""
@@ -100,9 +123,11 @@ async def program(
                 await process.ready()
             yield process
         finally:
-            await process.stop()
-            process.listen(notified)
-            loop.remove_reader(notified)
+            try:
+                await process.close()
+            finally:
+                process.listen(notified)
+                loop.remove_reader(notified)
 
 
 def write_settings(directory: Path, *, redis_url: str, dsn: str, lightrag_dsn: str = "", **pool: Any) -> list[str]:

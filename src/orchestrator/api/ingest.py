@@ -52,7 +52,8 @@ async def ingest(
     worker = deps.types.get(WORKER_TYPE)
     if worker is None:
         raise ProblemError(503, f"No worker type {WORKER_TYPE} is configured on this host.")
-    await _check_backlog(deps)
+    if idempotency_key is None or not await deps.ledger.jobs.knows_key(caller.tenant, idempotency_key):
+        await _check_backlog(deps)  # a repeated request adds nothing to it
     new = await _read(request, caller, deps, worker, idempotency_key)
     job, is_new = await deps.ledger.jobs.create(new)
     if is_new:

@@ -10,7 +10,7 @@ from orchestrator.handlers.base import Context, Handler, HandlerSetup
 
 
 class NoopHandler:
-    """Obeys the chunk's metadata: `sleep` seconds, `fail` this many attempts, `reject`."""
+    """Obeys the chunk's metadata: `hang` this many deliveries, `sleep` seconds, `reject`, `fail` this many attempts."""
 
     async def open(self) -> None:
         """Nothing to connect."""
@@ -20,6 +20,9 @@ class NoopHandler:
         wish = delivery.metadata
         if not wish:
             return NOTHING
+        if delivery.deliveries <= int(wish.get("hang", 0)):
+            context.step("hanging")
+            await asyncio.Event().wait()
         if "sleep" in wish:
             context.step("sleeping")
             await asyncio.sleep(float(wish["sleep"]))

@@ -17,8 +17,11 @@ T = TypeVar("T")
 if TYPE_CHECKING:  # asyncpg's classes are generic for the type checker alone
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 
+# InsufficientResourcesError: its disk is full, or it has no connection left. InternalClientError: it has said that it
+# ends the connection, and we use it before its end has reached us.
 UNREACHABLE = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError,
-               asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, TimeoutError)  # fmt: skip
+               asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.InternalClientError,
+               asyncpg.InsufficientResourcesError, TimeoutError)  # fmt: skip
 CONTENDED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 CONTENTION_TRIES = 5
 
@@ -61,6 +64,9 @@ class Database:
                     "timezone": "UTC",
                     # a process stopped inside a transaction must not hold its rows, or the event streams, for ever
                     "idle_in_transaction_session_timeout": "30s",
+                    # of a table that was filled a moment ago nothing is known yet, and then a bitmap of a whole job is
+                    # made and sorted where the next page is to be read in the order of an index
+                    "enable_bitmapscan": "off",
                 },
             )
         except UNREACHABLE as error:

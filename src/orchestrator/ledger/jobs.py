@@ -149,6 +149,10 @@ class Jobs:
             raise ConflictError("this idempotency key came with another request before; use a new key")
         return job_of(row)
 
+    async def knows_key(self, tenant: str, idempotency_key: str) -> bool:
+        """Return whether a job came with this key."""
+        return await self._database.row("job_by_idempotency_key", tenant, idempotency_key) is not None
+
     async def get(self, job_id: str, tenant: str | None = None) -> Job:
         """Return a job. Raises NotFoundError when there is none, or it is another tenant's."""
         row = await self._database.row("job", job_id, tenant)

@@ -11,7 +11,7 @@ from orchestrator.handlers.base import Context
 class Held(Context):
     """A delivery at work: claimed in the ledger, its handler running or its outcome about to be settled."""
 
-    __slots__ = ("delivery", "since", "task", "timed_out")
+    __slots__ = ("delivery", "since", "task", "timed_out", "waits")
 
     def __init__(self, delivery: Delivery, since: float) -> None:
         super().__init__()
@@ -19,6 +19,7 @@ class Held(Context):
         self.since = since  # time.monotonic() of its start
         self.task: asyncio.Task[None] | None = None
         self.timed_out = False
+        self.waits = False  # in quarantine, for its turn
 
     def interrupt(self) -> None:
         """Cancel the handler, if it still runs."""

@@ -37,6 +37,12 @@ def poison(delivery: Delivery, policy: RetryPolicy) -> Outcome | None:
     return Outcome(Verdict.FAILED, reason=reason, ran=False)
 
 
+def suspect(delivery: Delivery, policy: RetryPolicy) -> bool:
+    """Return whether a chunk has seen so many workers die that it may be what kills them: half of what poison may."""
+    deaths = delivery.deliveries - delivery.attempt  # handed out, and neither settled nor in our hands now
+    return deaths >= max(1, policy.max_deliveries // 2)
+
+
 def failed(
     error: BaseException,
     delivery: Delivery,

@@ -17,6 +17,7 @@ from orchestrator.pool.held import Held
 from orchestrator.pool.leases import Leases
 from orchestrator.pool.meter import Meter
 from orchestrator.pool.outcome import RetryPolicy
+from orchestrator.pool.quarantine import Quarantine
 from orchestrator.pool.reader import Reader
 from orchestrator.pool.settler import Settler
 from orchestrator.pool.slot import Slot
@@ -64,6 +65,7 @@ class Pool:
             timeout_seconds=settings.timeout_seconds,
         )
         self._settler = Settler(tracker, source, self._settled)
+        self._quarantine = Quarantine(self.held)
         self._slots = {consumer: self._slot(consumer) for consumer in self.consumers}
         self._reader = Reader(
             source,
@@ -90,6 +92,7 @@ class Pool:
             log.info("draining", extra={"held": len(self.held())})
         self._stop.set()
         self._reader.stop()
+        self._quarantine.stop()
         for slot in self._slots.values():
             slot.stop()
 
@@ -151,6 +154,7 @@ class Pool:
             handler=self._handler,
             finish=self._finish,
             policy=self._policy,
+            quarantine=self._quarantine,
             batch=self.settings.batch,
             max_tasks=self.settings.max_tasks_per_child,
         )
@@ -174,6 +178,7 @@ class Pool:
                 self._announce("stopped", consumer, slot.tasks_processed)
                 self._slots[consumer] = self._slot(consumer)
                 self._announce("started", consumer, 0)
+        self._quarantine.look()
         self._reader.wake()
 
     async def _refresh(self) -> None:

@@ -7,13 +7,15 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from orchestrator.deliveries import Delivery, Outcome
+from orchestrator.deliveries import Delivery, Outcome, Verdict
 from orchestrator.handlers.base import Handler
 from orchestrator.pool.held import Held
-from orchestrator.pool.outcome import RetryPolicy, done, failed, poison
+from orchestrator.pool.outcome import RetryPolicy, done, failed, poison, suspect
+from orchestrator.pool.quarantine import Quarantine
 
 log = logging.getLogger("orchestrator.workers")
 
+BACK = Outcome(Verdict.RELEASE, ran=False)
 Finish = Callable[[Delivery, Outcome], None]
 """Told of a delivery whose run has ended: it is to be settled."""
 
@@ -22,7 +24,15 @@ class Slot:
     """Runs at most `batch` deliveries at a time, and as many more may wait for their settle; ends after `max_tasks`."""
 
     def __init__(
-        self, consumer: str, *, handler: Handler, finish: Finish, policy: RetryPolicy, batch: int, max_tasks: int
+        self,
+        consumer: str,
+        *,
+        handler: Handler,
+        finish: Finish,
+        policy: RetryPolicy,
+        quarantine: Quarantine,
+        batch: int,
+        max_tasks: int,
     ) -> None:
         self.consumer = consumer
         self.held: dict[tuple[str, str], Held] = {}
@@ -30,6 +40,7 @@ class Slot:
         self._handler = handler
         self._finish_with = finish
         self._policy = policy
+        self._quarantine = quarantine
         self._batch = batch
         self._max_tasks = max_tasks
         self._running = 0
@@ -39,8 +50,8 @@ class Slot:
 
     @property
     def room(self) -> int:
-        """Return how many deliveries it can still take; 0 when it stops or has done its share."""
-        if self._stopping:
+        """Return how many deliveries it can still take; 0 when it stops, has done its share, or a suspect is held."""
+        if self._stopping or self._quarantine.closed:
             return 0
         room = min(self._batch - self._running, 2 * self._batch - len(self.held))
         if self._max_tasks:
@@ -62,15 +73,17 @@ class Slot:
 
     def start(self, deliveries: Iterable[Delivery]) -> None:
         """Run what was claimed for this slot."""
-        loop, now = asyncio.get_running_loop(), time.monotonic()
+        now = time.monotonic()
         self._empty.clear()
         for delivery in deliveries:
             held = self.held[delivery.key] = Held(delivery, now)
-            if (dead := poison(delivery, self._policy)) is None:
-                self._running += 1
-                held.task = loop.create_task(self._work(held))
-            else:
+            if (dead := poison(delivery, self._policy)) is not None:
                 self._finish(held, dead)
+            elif suspect(delivery, self._policy):
+                held.waits, held.doing = True, "waiting to run alone"
+                self._quarantine.offer(held, run=self._run, release=lambda h: self._finish(h, BACK))
+            else:
+                self._run(held)
 
     def forget(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Deliveries were settled; return those that are not in our hands."""
@@ -87,6 +100,11 @@ class Slot:
             return False
         held.delivery.consumer = delivery.consumer
         return True
+
+    def _run(self, held: Held) -> None:
+        held.since = time.monotonic()
+        self._running += 1
+        held.task = asyncio.get_running_loop().create_task(self._work(held))
 
     async def _work(self, held: Held) -> None:
         try:

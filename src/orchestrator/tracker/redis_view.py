@@ -10,6 +10,7 @@ import redis.asyncio as redis
 
 from orchestrator import keys
 from orchestrator.ledger.jobs import Job
+from orchestrator.sources.redis_client import reachable
 
 SCRIPT = (files("orchestrator.tracker") / "lua" / "write_view.lua").read_text(encoding="utf-8")
 
@@ -23,14 +24,18 @@ class RedisView:
         self._write = client.register_script(SCRIPT)
 
     async def write(self, jobs: Sequence[Job]) -> None:
-        """Write the views in one round trip; each lives `ttl_seconds` from now. An older version never overwrites."""
+        """Write the views in one round trip; each lives `ttl_seconds` from now. An older version never overwrites.
+
+        Raises DependencyError.
+        """
         if not jobs:
             return
-        async with self._client.pipeline(transaction=False) as pipe:
-            for job in jobs:
-                pairs = [part for pair in fields_of(job).items() for part in pair]
-                await self._write(keys=[keys.job(job.job_id)], args=[job.version, self._ttl, *pairs], client=pipe)
-            await pipe.execute()
+        with reachable("write job views"):
+            async with self._client.pipeline(transaction=False) as pipe:
+                for job in jobs:
+                    pairs = [part for pair in fields_of(job).items() for part in pair]
+                    await self._write(keys=[keys.job(job.job_id)], args=[job.version, self._ttl, *pairs], client=pipe)
+                await pipe.execute()
 
     async def read(self, job_id: str) -> dict[str, str] | None:
         """Return the view's fields, None when it has expired or never was."""

@@ -41,6 +41,9 @@ CREATE TABLE pauses (
     PRIMARY KEY (scope, name)
 );
 
+-- A tenant's event stream is taken up again anywhere in the log.
+CREATE INDEX events_of_tenant ON events (tenant, seq);
+
 -- Who did what to jobs, letters and queues.
 CREATE TABLE audit (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

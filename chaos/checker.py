@@ -1,0 +1,183 @@
+"""The checker: what must be true after any run. Pure, over rows; it shares no code with the product."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from chaos.accepted import Accepted
+from chaos.events import check_events
+from chaos.facts import Facts, Row
+from chaos.findings import Finding
+from chaos.plan import RETRY_ATTEMPTS
+
+ENDED = ("completed", "failed", "cancelled")
+CHUNK_ENDED = ("processed", "failed", "cancelled")
+COUNTERS = ("processed", "failed", "cancelled", "running")
+PERMANENT = ("", ":dead")
+"""Endings of the keys that live for ever: the stream itself, and its dead letters, which are trimmed."""
+
+
+def judge(
+    facts: Facts,
+    accepted: Mapping[str, Accepted],
+    *,
+    malformed: Mapping[str, str],
+    kept_after_ms: int,
+    stream: str,
+    max_deliveries: int,
+) -> list[Finding]:
+    """Return everything that is wrong. Entries put on the stream before `kept_after_ms` may have gone with Redis."""
+    rows: dict[str, list[Row]] = defaultdict(list)
+    for chunk in facts.chunks:
+        rows[chunk["job_id"]].append(chunk)
+    found: list[Finding] = []
+    jobs = {job["job_id"]: job for job in facts.jobs}
+    for job_id, wanted in accepted.items():
+        if job_id not in jobs:
+            found.append(Finding("lost", f"job {job_id} was accepted and is not there", len(wanted.chunks)))
+    events: dict[str, list[Row]] = defaultdict(list)
+    for event in facts.events:
+        events[event["job_id"]].append(event)
+    for job_id, job in jobs.items():
+        found += _check_job(job, rows[job_id])
+        found += check_events(job, events[job_id])
+        if job_id in accepted:
+            found += _check_chunks(accepted[job_id], rows[job_id], facts, max_deliveries)
+    found += _check_letters(facts, malformed, kept_after_ms)
+    found += check_history(facts.history)
+    found += _check_rest(facts, jobs, stream)
+    return found
+
+
+def _check_job(job: Row, chunks: Sequence[Row]) -> Iterator[Finding]:
+    name, counted = job["job_id"], Counter(chunk["status"] for chunk in chunks)
+    if job["status"] not in ENDED:
+        yield Finding("stuck", f"job {name} is {job['status']}: {dict(counted)} of {job['chunks_total']}")
+    elif left := [c["chunk_id"] for c in chunks if c["status"] not in CHUNK_ENDED]:
+        yield Finding("lost", f"job {name} has ended as {job['status']} without {left[:5]}", len(left))
+    for counter in COUNTERS:
+        more = job[counter] - counted[counter]
+        if more:
+            kind = "counted_twice" if more > 0 else "lost"
+            yield Finding(kind, f"job {name} counts {job[counter]} {counter}, has {counted[counter]}", abs(more))
+    if job["status"] in ENDED:
+        if job["chunks_total"] != len(chunks):
+            kind = "lost" if job["chunks_total"] > len(chunks) else "counted_twice"
+            yield Finding(kind, f"job {name} has {len(chunks)} chunks of {job['chunks_total']}")
+        if job["status"] != (right := _status(job, counted)):
+            yield Finding("lost", f"job {name} is {job['status']}, should be {right}: {dict(counted)}")
+
+
+def _status(job: Row, counted: Counter[str]) -> str:
+    best = job["failure_policy"] == "best_effort"
+    failed = counted["failed"] > 0 and not (best and counted["processed"] + counted["cancelled"] > 0)
+    return "failed" if failed else "cancelled" if counted["cancelled"] else "completed"
+
+
+def expected(text: str) -> tuple[str, int]:
+    """Return how a chunk that does as its text says has to end, and after how many attempts."""
+    what, _, amount = text.partition(" ")[0].partition(":")
+    if what == "fail":
+        attempts = int(amount) + 1
+        return ("processed", attempts) if attempts <= RETRY_ATTEMPTS else ("failed", RETRY_ATTEMPTS)
+    return {"reject": ("failed", 1), "hang": ("failed", RETRY_ATTEMPTS), "poison": ("failed", 0)}.get(
+        what, ("processed", 1)
+    )
+
+
+def _check_chunks(wanted: Accepted, chunks: Sequence[Row], facts: Facts, max_deliveries: int) -> Iterator[Finding]:
+    have = {chunk["chunk_id"]: chunk for chunk in chunks}
+    for chunk_id in wanted.chunks.keys() - have.keys():
+        yield Finding("lost", f"chunk {wanted.job_id}/{chunk_id} is not there")
+    for chunk_id in have.keys() - wanted.chunks.keys():
+        yield Finding("counted_twice", f"chunk {wanted.job_id}/{chunk_id} was never submitted")
+    for chunk_id, chunk in have.items():
+        if chunk_id in wanted.chunks and chunk["status"] in CHUNK_ENDED:
+            yield from _check_chunk(wanted, chunk, facts, max_deliveries)
+
+
+def _check_chunk(wanted: Accepted, chunk: Row, facts: Facts, max_deliveries: int) -> Iterator[Finding]:
+    text = wanted.chunks[chunk["chunk_id"]]
+    status, attempts = expected(text)
+    key = (chunk["job_id"], chunk["chunk_id"])
+    name = f"chunk {'/'.join(key)} ({text})"
+    if chunk["content"] != text:
+        yield Finding("lost", f"{name} has another text")
+    if chunk["status"] == "cancelled":
+        if not wanted.may_cancel:
+            yield Finding("lost", f"{name} was cancelled by nobody")
+    elif chunk["status"] != status:
+        kind = "penalised" if chunk["status"] == "failed" else "lost"
+        yield Finding(kind, f"{name} is {chunk['status']}, should be {status}: {chunk['error']}")
+    elif chunk["attempts"] != attempts:  # fewer when it was buried as poison before it could fail of itself
+        kind = "penalised" if chunk["attempts"] > attempts else "lost"
+        yield Finding(kind, f"{name} has {chunk['attempts']} attempts, should have {attempts}: {chunk['error']}")
+    if chunk["status"] == "processed" and not facts.runs["done", *key]:
+        yield Finding("lost", f"{name} is processed and was never run to its end")
+    if chunk["deliveries"] > max_deliveries + 1:
+        yield Finding("stuck", f"{name} was handed out {chunk['deliveries']} times, may be {max_deliveries} times")
+
+
+def _check_letters(facts: Facts, malformed: Mapping[str, str], kept_after_ms: int) -> Iterator[Finding]:
+    of_chunks = Counter((r["job_id"], r["chunk_id"]) for r in facts.letters if r["job_id"] is not None)
+    failed = {(c["job_id"], c["chunk_id"]) for c in facts.chunks if c["status"] == "failed"}
+    for key in failed - of_chunks.keys():
+        yield Finding("lost", f"chunk {'/'.join(key)} is dead without a letter")
+    for key, count in of_chunks.items():
+        if count > 1 or key not in failed:
+            yield Finding("counted_twice", f"chunk {'/'.join(key)} has {count} letters")
+    of_entries = Counter(r["receipt"] for r in facts.letters if r["job_id"] is None)
+    for entry, what in malformed.items():
+        if not of_entries[entry] and int(entry.split("-")[0]) > kept_after_ms:
+            yield Finding("lost", f"entry {entry} ({what}) was not buried")
+    for entry, count in of_entries.items():
+        if count > 1:
+            yield Finding("counted_twice", f"entry {entry} was buried {count} times")
+
+
+def check_history(history: Sequence[Row]) -> Iterator[Finding]:
+    """Check every change of a chunk: settled once, by whoever held it, under the lease that it had."""
+    ended: set[tuple[str, str]] = set()
+    for row in history:
+        key = (row["job_id"], row["chunk_id"])
+        name = f"chunk {'/'.join(key)}: {row['was']} to {row['is_']} by {row['who']}"
+        if key in ended:
+            yield Finding("counted_twice", f"{name}, after its end")
+        if row["is_"] in CHUNK_ENDED:
+            ended.add(key)
+        yield from check_settle(row)
+
+
+def check_settle(row: Row) -> Iterator[Finding]:
+    """Check that a chunk was settled by whoever held it, under the lease that it had."""
+    if row["was"] != "running" or row["is_"] in ("running", "cancelled"):
+        return
+    name = f"chunk {row['job_id']}/{row['chunk_id']}: {row['was']} to {row['is_']} by {row['who']}"
+    settled = row["is_"] != "queued" or row["attempts"] or row["deliveries"]
+    if settled and row["held_by"] != row["who"]:
+        yield Finding("counted_twice", f"{name}, but {row['held_by']} held it")
+    elif row["said_token"] is not None and row["said_token"] != row["held_token"]:
+        yield Finding("counted_twice", f"{name}, by a run that had lost its lease")
+
+
+def _check_rest(facts: Facts, jobs: Mapping[str, Row], stream: str) -> Iterator[Finding]:
+    left = {
+        "entries on the stream": facts.stream,
+        "delayed entries": facts.delayed,
+        "pending entries": facts.pending,
+        "jobs in the outbox": facts.outbox,
+        "pauses": facts.pauses,
+    }
+    yield from (Finding("stuck", f"{count} {what} left", count) for what, count in left.items() if count)
+    permanent = {stream + ending for ending in PERMANENT}
+    for key, life in facts.keys.items():
+        if life < 0 and key not in permanent:
+            yield Finding("stuck", f"key {key} has no lifetime")
+    for job_id, view in facts.views.items():
+        job = jobs.get(job_id)
+        if job is None:
+            yield Finding("counted_twice", f"a view of job {job_id}, which is not there")
+        elif view["status"] != job["status"] or int(view["chunks_processed"]) != job["processed"]:
+            has = f"{view['status']} {view['chunks_processed']}, is {job['status']} {job['processed']}"
+            yield Finding("stuck", f"the view of job {job_id} says {has}")

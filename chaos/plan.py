@@ -1,0 +1,164 @@
+"""What a run will do: jobs, noise and faults with their times. Pure: the same seed and length give the same plan."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+WORKERS = 3
+TENANTS = ("alpha", "beta", "gamma")
+SECONDS_A_FAULT = 1.6
+RETRY_ATTEMPTS = 3
+LARGEST = 5000
+SLOW_EVERY, SLOW_CHUNKS = 6, 8
+
+MALFORMED = ("no job", "no version", "not utf-8", "bad total", "deep metadata", "metadata no object", "long id", "nul")
+
+WORKER_FAULTS = ("worker kill", "worker freeze", "worker stop", "cut redis", "cut postgres", "clock", "disk")
+SERVER_FAULTS = ("redis kill", "redis freeze", "redis flush", "postgres kill", "postgres drop", "api kill")
+WEIGHTS = {
+    "worker kill": 14,
+    "worker freeze": 10,
+    "worker stop": 12,
+    "cut redis": 8,
+    "cut postgres": 10,
+    "clock": 5,
+    "disk": 4,
+    "redis kill": 6,
+    "redis freeze": 6,
+    "redis flush": 7,
+    "postgres kill": 6,
+    "postgres drop": 8,
+    "api kill": 8,
+}
+LASTS = {  # seconds from, to; what is not here lasts no time
+    "worker freeze": (0.3, 6.0),
+    "cut redis": (0.2, 5.0),
+    "cut postgres": (0.2, 3.5),
+    "clock": (0.5, 3.0),
+    "disk": (0.5, 3.0),
+    "redis kill": (0.1, 1.5),
+    "redis freeze": (0.2, 3.0),
+    "postgres kill": (0.1, 1.5),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that goes wrong."""
+
+    at: float  # seconds after the start of the run
+    kind: str
+    target: int  # which worker
+    seconds: float  # how long it lasts
+    chance: float  # 0 to 1: what the kind makes of it
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job that is submitted. A chunk is what its text says that its handler shall do."""
+
+    at: float
+    name: str  # its idempotency key, or its id when it goes straight to the stream
+    tenant: str
+    chunks: tuple[str, ...]
+    straight: bool = False  # to the stream, past the API
+    declared: bool = True  # of a straight one: whether its entries say how many there are
+    keyed: bool = True  # with an idempotency key
+    again: bool = False  # submitted twice
+    policy: str = "strict"
+    cancel_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """An entry straight to the stream that is no new work: malformed, or one more of a chunk that there is."""
+
+    at: float
+    kind: str
+    chance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run."""
+
+    seed: int
+    seconds: float
+    faults: tuple[Fault, ...]
+    jobs: tuple[Job, ...]
+    noise: tuple[Noise, ...]
+
+
+def make(seed: int, faults: int, *, without: frozenset[str] = frozenset(), only: frozenset[str] = frozenset()) -> Plan:
+    """Return the plan of a run; `without` names faults that this host cannot do, `only` those that are wanted."""
+    rng = random.Random(seed)  # noqa: S311 - a plan to be repeated, no secret
+    seconds = faults * SECONDS_A_FAULT
+    kinds = [k for k in WEIGHTS if k not in without and (not only or k in only)]
+    planned = tuple(sorted((_fault(rng, kinds, seconds) for _ in range(faults)), key=lambda f: f.at))
+    noise = tuple(_noise(rng, seconds) for _ in range(max(10, faults)))
+    return Plan(seed, seconds, planned, _jobs(rng, faults, seconds), noise)
+
+
+def _fault(rng: random.Random, kinds: list[str], seconds: float) -> Fault:
+    kind = rng.choices(kinds, [WEIGHTS[k] for k in kinds])[0]
+    low, high = LASTS.get(kind, (0.0, 0.0))
+    return Fault(
+        at=round(rng.uniform(2.0, max(3.0, seconds)), 3),
+        kind=kind,
+        target=rng.randrange(WORKERS),
+        seconds=round(rng.uniform(low, high), 3),
+        chance=rng.random(),
+    )
+
+
+def _noise(rng: random.Random, seconds: float) -> Noise:
+    kind = rng.choice((*MALFORMED, "duplicate", "duplicate", "unknown chunk"))
+    return Noise(round(rng.uniform(0.5, seconds), 3), kind, rng.random())
+
+
+def _jobs(rng: random.Random, faults: int, seconds: float) -> tuple[Job, ...]:
+    count = max(8, round(faults * 0.8))
+    deadly = max(1, faults // 40)  # chunks that kill their worker; each of them does so as often as it may
+    jobs = []
+    for n in range(count):
+        size = _size(rng, n)
+        chunks = [_behaviour(rng, size) for _ in range(size)]
+        if n % SLOW_EVERY == SLOW_EVERY - 1:  # there is always something at work
+            chunks = [f"slow:{rng.uniform(1.5, 3.0):.2f}" for _ in range(SLOW_CHUNKS)]
+            size = len(chunks)
+        if 1 <= n <= deadly:
+            chunks[rng.randrange(size)] = "poison"
+        straight = rng.random() < 0.2  # noqa: PLR2004
+        single = len(chunks) == 1
+        jobs.append(
+            Job(
+                at=round(rng.uniform(0, seconds * 0.85), 3),
+                name=f"chaos-{n:04d}",
+                tenant=rng.choice(TENANTS),
+                chunks=tuple(chunks),
+                straight=straight and size <= 300,  # noqa: PLR2004
+                declared=not single or rng.random() < 0.5,  # noqa: PLR2004
+                keyed=rng.random() < 0.9,  # noqa: PLR2004
+                again=rng.random() < 0.25,  # noqa: PLR2004
+                policy=rng.choice(("strict", "strict", "strict", "fail_fast", "best_effort")),
+                cancel_after=round(rng.uniform(0.05, 4), 3) if rng.random() < 0.06 else None,  # noqa: PLR2004
+            )
+        )
+    return tuple(jobs)
+
+
+def _size(rng: random.Random, n: int) -> int:
+    """Return how many chunks: one job of the largest size, many small ones, some in between."""
+    if n == 0:
+        return LARGEST
+    return rng.choice((1, 1, 2, rng.randint(3, 12), rng.randint(5, 30), rng.randint(20, 120), rng.randint(50, 600)))
+
+
+def _behaviour(rng: random.Random, size: int) -> str:
+    """Return what a chunk does. What is odd is rarer in a large job: a run has to end."""
+    if rng.random() > min(0.35, 6 / size):
+        return "ok"
+    return rng.choices(
+        (f"slow:{rng.uniform(0.1, 3.0):.2f}", "fail:1", "fail:2", "fail:9", "reject", "hang"), (10, 4, 3, 2, 2, 1)
+    )[0]
