@@ -60,6 +60,6 @@ bench: bootstrap ## measure; prints one JSON line a bench
 
 locks: bootstrap ## resolve the dependencies again and write locks/*.lock
 	.tools/uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --extra models pyproject.toml -o locks/runtime.lock
+	  --all-extras pyproject.toml -o locks/runtime.lock
 	.tools/uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --extra models --group lint --group test pyproject.toml -o locks/dev.lock
+	  --all-extras --group lint --group test pyproject.toml -o locks/dev.lock

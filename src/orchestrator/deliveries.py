@@ -2,41 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-
-@dataclass(slots=True)
-class Delivery:
-    """A chunk in the hands of this worker.
-
-    A source fills the first block. The ledger's claim fills the second; until then `content` is what the entry
-    carried: None for our own entries, whose text is in the ledger.
-    """
-
-    receipt: str  # the source's handle of this delivery: stream entry id, SQS receipt, lease token
-    consumer: str
-    job_id: str
-    chunk_id: str
-    workspace: str = ""
-    content: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    chunks_total: int | None = None  # declared by an external producer
-    problem: str | None = None  # why the entry is malformed; such a delivery is buried
-
-    lease_token: int = 0
-    attempt: int = 1  # 1-based run of the handler
-    deliveries: int = 1  # how often the chunk was handed out, crashes included
-    job_type: str = ""
-    source_uri: str = ""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Return (job_id, chunk_id), the chunk's identity everywhere."""
-        return (self.job_id, self.chunk_id)
+from orchestrator.jobs import ChunkStatus
 
 
 @dataclass(slots=True, frozen=True)
@@ -51,6 +23,43 @@ class Result:
 
 NOTHING = Result()
 """The result of a run that found nothing to count."""
+
+
+@dataclass(slots=True)
+class Delivery:
+    """A chunk in the hands of this worker.
+
+    A source fills the first block. The ledger's claim fills the second; until then `content` is what the entry
+    carried: None for our own entries, whose text is in the ledger. The pool fills the third before it acks.
+    """
+
+    receipt: str  # which message of the queue; the same at every delivery of it
+    consumer: str
+    job_id: str
+    chunk_id: str
+    workspace: str = ""
+    content: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    chunks_total: int | None = None  # declared by an external producer
+    problem: str | None = None  # why the entry is malformed; such a delivery is buried
+    handle: Any = None  # what this delivery is settled with at the source, when the receipt alone will not do
+    attempts_max: int | None = None  # the producer's own limit, where its queue has one
+    backoff: Callable[[int], float] | None = None  # the producer's own: attempt -> seconds until the next
+
+    lease_token: int = 0
+    attempt: int = 1  # 1-based run of the handler
+    deliveries: int = 1  # how often the chunk was handed out, crashes included
+    job_type: str = ""
+    source_uri: str = ""
+
+    ended_as: ChunkStatus = ChunkStatus.PROCESSED
+    result: Result = NOTHING
+    reason: str = ""  # of an end as failed or cancelled
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Return (job_id, chunk_id), the chunk's identity everywhere."""
+        return (self.job_id, self.chunk_id)
 
 
 @dataclass(slots=True)

@@ -67,10 +67,13 @@ def failed(
         return Outcome(Verdict.FAILED, reason=f"rejected: {_text(error)}", usage=usage)
     else:
         reason = _text(error) if isinstance(error, RetryError) else f"{type(error).__name__}: {_text(error)}"
-    if delivery.attempt >= policy.attempts:
-        reason = f"{reason} (attempt {delivery.attempt} of {policy.attempts})"
+    attempts = delivery.attempts_max or policy.attempts
+    if delivery.attempt >= attempts:
+        reason = f"{reason} (attempt {delivery.attempt} of {attempts})"
         return Outcome(Verdict.FAILED, reason=reason, usage=usage)
     delay = error.delay_seconds if isinstance(error, RetryError) else None
+    if delay is None and delivery.backoff is not None:
+        delay = delivery.backoff(delivery.attempt)
     if delay is None:
         base, cap = policy.backoff_base_seconds, policy.backoff_cap_seconds
         delay = full_jitter(delivery.attempt, base_seconds=base, cap_seconds=cap, rng=rng)

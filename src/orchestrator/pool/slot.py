@@ -94,11 +94,11 @@ class Slot:
         return others
 
     def adopt(self, delivery: Delivery) -> bool:
-        """Return whether we are at work on this very entry: then it is ours under the consumer that it has now."""
+        """Return whether we are at work on this very entry: then it is ours as it was delivered last."""
         held = self.held.get(delivery.key)
         if held is None or held.delivery.receipt != delivery.receipt:
             return False
-        held.delivery.consumer = delivery.consumer
+        held.delivery.consumer, held.delivery.handle = delivery.consumer, delivery.handle
         return True
 
     def _run(self, held: Held) -> None:

@@ -53,16 +53,18 @@ class WorkerTypeSettings(_Sizing):
     handler: str  # module of orchestrator.handlers
     job_type: str = "ingestion"  # what its jobs are called; their events are <job_type>.started and so on
     stream: str  # the queue's name at the source
-    group: str  # the consumer group
+    group: str = ""  # the consumer group; Redis Streams only
     options: Mapping[str, Any] = field(default_factory=dict)  # the handler's own
+    source_options: Mapping[str, Any] = field(default_factory=dict)  # the source's own: docs/sources.md
 
     def check(self) -> None:
         """Check names, then the sizing."""
         for key in ("name", "source", "handler", "job_type"):
             value = getattr(self, key)
             require(bool(NAME.fullmatch(value)), key, "a lower-case name of at most 32 characters", value)
-        for key in ("stream", "group"):
-            require(bool(getattr(self, key)), key, "a name", getattr(self, key))
+        require(bool(self.stream), "stream", "a name", self.stream)
+        if self.source == "redis_stream":
+            require(bool(self.group), "group", "a name", self.group)
         super(WorkerTypeSettings, self).check()
 
 
