@@ -1,0 +1,56 @@
+"""What the suite needs to know of a queue: one backend a source, and the tests are the same for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a producer of this queue sends. A `payload` of text or bytes goes out as it is, were it no JSON."""
+
+    payload: Mapping[str, Any] | str | bytes
+    delay_seconds: float = 0.0
+    attempts: int | None = None  # the producer's own limit, for queues that have one
+
+
+class Backend(Protocol):
+    """A real queue with its server, used by the suite as its producers and its own tools would use it.
+
+    One backend lives as long as the test session; each test has a queue of its own name.
+    """
+
+    source: str  # the module of orchestrator.sources
+    counts_attempts: bool  # whether a message may carry `attempts`
+
+    def settings(self, queue: str) -> dict[str, Any]:
+        """Return the keys of the worker type that reach this queue: stream, group, source_options."""
+
+    def credentials(self) -> dict[str, str]:
+        """Return credential name -> content for the worker."""
+
+    async def start(self) -> None:
+        """Start the server on a free port; raises when it cannot."""
+
+    async def stop(self) -> None:
+        """Stop the server by its process id."""
+
+    async def restart(self) -> None:
+        """Kill the server and start it again on the same port, with what it keeps over a restart."""
+
+    async def prepare(self, queue: str) -> None:
+        """Make the queue, where that is not the source's own to do."""
+
+    async def put(self, queue: str, messages: Sequence[Message]) -> list[str]:
+        """Send messages; return their receipts in order. 10,000 of them take seconds, not minutes."""
+
+    async def left(self, queue: str) -> int:
+        """Return how many messages wait, are delayed or are in flight, as the queue's own tools see it."""
+
+    async def dead(self, queue: str) -> dict[str, str]:
+        """Return the buried messages as the queue's own tools see them: receipt -> reason."""
+
+    async def cancel(self, queue: str, receipt: str) -> None:
+        """Cancel or remove a message as a client of this queue would, in whatever state it is."""
