@@ -8,27 +8,27 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
-from importlib import import_module
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
-from orchestrator import __version__, keys, systemd
-from orchestrator.errors import DependencyError, SettingsError
+from orchestrator import __version__, systemd
+from orchestrator.assembly import make_handler, make_source
+from orchestrator.errors import DependencyError
 from orchestrator.handlers.base import Handler, HandlerSetup
 from orchestrator.ledger import Ledger
 from orchestrator.pool.pool import FINAL_FLUSH_SECONDS, Pool
 from orchestrator.settings import JobTrackerSettings, WorkerPoolSettings, WorkerTypeSettings
 from orchestrator.settings.credentials import Credentials
 from orchestrator.settings.load import load
+from orchestrator.sources.base import Foreign
 from orchestrator.sources.redis_stream import RedisStreamSource, connect
+from orchestrator.stream_keeper import StreamKeeper
 from orchestrator.tasks import end, within
 from orchestrator.tracker.hold import Hold
 from orchestrator.tracker.reconcile import Reconciler
 from orchestrator.tracker.redis_view import RedisView
-from orchestrator.tracker.relay import Relay
-from orchestrator.tracker.streams import Streams
 from orchestrator.tracker.tracker import JobTracker
 
 log = logging.getLogger("orchestrator.workers")
@@ -62,16 +62,6 @@ async def run(worker_type: str, settings_dir: Path, credentials: Credentials) ->
         await worker.run(stopped)
 
 
-def make_handler(settings: WorkerTypeSettings, setup: HandlerSetup) -> Handler:
-    """Return the type's handler. Raises SettingsError when there is none of that name."""
-    try:
-        module = import_module(f"orchestrator.handlers.{settings.handler}")
-    except ModuleNotFoundError as error:
-        raise SettingsError(f"types[{settings.name!r}]: no handler {settings.handler!r}: {error}") from error
-    handler: Handler = module.create(setup)
-    return handler
-
-
 class Worker:
     """The parts of one worker process and the loops that keep them."""
 
@@ -87,8 +77,7 @@ class Worker:
         self.ledger: Ledger
         self.pool: Pool
         self._deaf = False
-        self._relay: Relay
-        self._streams: Streams
+        self._keeper: StreamKeeper | None = None
         self._hold: Hold
         self._reconciler: Reconciler
 
@@ -100,14 +89,18 @@ class Worker:
         stack.push_async_callback(closed, self.ledger.close)
         client = connect(url, read_block_seconds=self._settings.read_block_seconds)
         stack.push_async_callback(closed, client.aclose)
-        source = RedisStreamSource(
-            client, stream=stream, group=self._settings.group, lease_seconds=self._settings.lease_seconds
-        )
+        source = make_source(self._settings, credentials)
+        stack.push_async_callback(closed, source.close)
         view = RedisView(client, self._tracking.job_status_ttl_seconds)
-        tracker = JobTracker(self.ledger, view, worker_type=name, queue=stream, job_type=self._settings.job_type)
-        self._relay = Relay(self.ledger, client, window=self._tracking.dispatch_window)
-        self._reconciler = Reconciler(self.ledger, source, view, worker_type=name, queue=stream)
-        self._streams = Streams(client)
+        foreign = isinstance(source, Foreign)
+        tracker = JobTracker(
+            self.ledger, view, worker_type=name, queue=stream, job_type=self._settings.job_type, foreign=foreign
+        )
+        if isinstance(source, RedisStreamSource):
+            self._keeper = StreamKeeper(
+                self._settings, self._tracking, ledger=self.ledger, client=client, source=source
+            )
+        self._reconciler = Reconciler(self.ledger, source, view, worker_type=name, queue=stream, foreign=foreign)
         self._hold = Hold(self.ledger, worker_type=name, queue=stream)
         await until_open(self._hold.refresh)
         await until_open(self._handler.open)
@@ -122,15 +115,8 @@ class Worker:
             held_back=self._hold,
         )
         await until_open(lambda: source.open(self.pool.consumers))
-        await until_open(lambda: self._retire(source))
-
-    async def _retire(self, source: RedisStreamSource) -> None:
-        """Remove consumers of slots this host no longer has, if they hold nothing; the rest go at a later start."""
-        mine = keys.consumer(self._host, self._settings.name, 0).removesuffix("0")
-        names = [c.name for c in await source.consumers()]
-        gone = [n for n in names if n.startswith(mine) and n[len(mine) :].isdigit() and n not in self.pool.consumers]
-        if retired := await source.retire(gone):
-            log.info("consumers retired", extra={"consumers": ", ".join(retired)})
+        if (keeper := self._keeper) is not None:
+            await until_open(lambda: keeper.retire(self._host, self.pool.consumers))
 
     async def run(self, stopped: asyncio.Task[bool]) -> None:
         """Work until `stopped` is done, and drain. A server that is silent then is not waited for: leases lapse."""
@@ -138,11 +124,12 @@ class Worker:
         loops = [
             asyncio.create_task(every(self._settings.heartbeat_seconds, self._beat)),
             asyncio.create_task(every(self._settings.health_check_interval_seconds, self._check_health)),
-            asyncio.create_task(self._relay.run(self._settings.stream, self._tracking.relay_interval_seconds)),
             asyncio.create_task(every(HOLD_SECONDS, self._hold.refresh)),
             asyncio.create_task(self._keep_reconciling()),
             asyncio.create_task(self._watchdog()),
         ]
+        if self._keeper is not None:
+            loops.append(asyncio.create_task(self._keeper.run()))
         working = asyncio.create_task(self.pool.run())
         systemd.notify("READY=1")
         log.info("worker ready", extra={"worker_type": self._settings.name, "slots": self._settings.size})
@@ -178,9 +165,10 @@ class Worker:
 
     async def _check_health(self) -> None:
         """Look whether the loops turn and work reaches us; if not the watchdog is fed no more, and we are restarted."""
-        self._deaf = not self.pool.hears((await self._streams.look(self._settings.stream)).waiting)
-        if self._deaf:
-            log.error("entries wait, there is room, and none is delivered: waiting to be restarted")
+        if self._keeper is not None:
+            self._deaf = not self.pool.hears(await self._keeper.waiting())
+            if self._deaf:
+                log.error("entries wait, there is room, and none is delivered: waiting to be restarted")
         if not self.pool.alive():  # the watchdog is no longer fed either, and systemd will restart us
             held = self.pool.held()
             log.error("the pool does not move", extra={"held": len(held), "steps": ", ".join({h.doing for h in held})})

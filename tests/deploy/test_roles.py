@@ -35,6 +35,9 @@ def test_the_seeds_files_are_there() -> None:
     assert all((role / "templates" / f"{name}.j2").is_file() for name in templates)
 
 
+CHAT = {"name": "chat", "handler": "noop", "source": "redis_stream", "stream": "chat", "group": "g"}
+
+
 @pytest.mark.parametrize(
     ("variables", "named"),
     [
@@ -44,6 +47,14 @@ def test_the_seeds_files_are_there() -> None:
         ({"orchestrator_workers_read_block_seconds": 10}, "orchestrator_workers_read_block_seconds"),
         ({"orchestrator_worker_types": [{"name": "x", "handler": "nonsense", "stream": "s", "group": "g"}]}, "handler"),
         ({"orchestrator_worker_types": [{"name": "x", "handler": "noop", "group": "g"}]}, "orchestrator_worker_types"),
+        ({"orchestrator_worker_types": [{**CHAT, "source": "carrier_pigeon"}]}, "orchestrator.sources"),
+        (
+            {
+                "orchestrator_worker_types": [CHAT],
+                "orchestrator_base_source_credentials": [{"type": "cat", "name": "source-url", "value": "x"}],
+            },
+            "orchestrator_base_source_credentials",
+        ),
         ({"orchestrator_base_api_keys": []}, "orchestrator_base_api_keys"),
     ],
 )

@@ -36,6 +36,25 @@ SEED: dict[str, Any] = {
     "orchestrator_workers_storage_options": {"QDRANT_URL": "http://198.51.100.9:6333", "quote": 'it\'s "x"'},
     "orchestrator_api_port": 8123,
     "orchestrator_models_port": 9999,
+    "orchestrator_worker_types": [
+        {
+            "name": "lightrag",
+            "handler": "lightrag",
+            "stream": "{{ redis_stream_ingestion }}",
+            "group": "{{ redis_consumer_group_workers }}",
+        },
+        {
+            "name": "chat",
+            "handler": "noop",
+            "source": "sqs",
+            "stream": "chat",
+            "size": 2,
+            "source_options": {"region": "eu-central-1", "endpoint_url": "https://sqs.example"},
+        },
+    ],
+    "orchestrator_base_source_credentials": [
+        {"type": "lightrag", "name": "source-key", "value": "abcdefghijklmnopqrstuvwxyz"},
+    ],
 }
 
 
@@ -60,6 +79,18 @@ def test_the_pools_module_has_the_seeds_values(rendered: tuple[str, dict[str, Pa
     else:
         assert (*found, *rest, ttl) == (7, 3, 5, 30.0, 11.0, 17, 21.0, 99)
         assert (lightrag.stream, lightrag.group, pool.host) == ("other:queue", 'other\'s "group"', "hx-é")
+
+
+def test_a_type_may_have_a_queue_that_is_not_ours(rendered: tuple[str, dict[str, Path]]) -> None:
+    """Its source and options reach the settings; its secret comes by systemd alone."""
+    kind, files = rendered
+    unit = files["type.conf"].read_text(encoding="utf-8")
+    credential = "LoadCredential=source-key:/etc/orchestrator/credentials/sources/lightrag/source-key"
+    assert (credential in unit) is (kind == "changed")
+    if kind == "changed":
+        chat = load(files["worker_pool.py"], WorkerPoolSettings).for_type("chat")
+        assert (chat.source, chat.stream, chat.own_queue, chat.size) == ("sqs", "chat", False, 2)
+        assert chat.source_options["region"] == "eu-central-1"
 
 
 def test_x42_values_with_quotes_come_through(rendered: tuple[str, dict[str, Path]]) -> None:

@@ -11,6 +11,7 @@ from orchestrator.api.auth import Authenticated, Caller
 from orchestrator.api.deps import Deps, Needs
 from orchestrator.api.openapi import problems
 from orchestrator.api.problems import ProblemError
+from orchestrator.settings import WorkerTypeSettings
 from orchestrator.sources.redis_stream import RedisStreamSource
 from orchestrator.why.doctor import Complaint, Finding, findings, look, mend
 
@@ -60,9 +61,14 @@ async def fix(caller: Authenticated, deps: Needs) -> Diagnosis:
 async def _look(deps: Deps) -> list[Finding]:
     found: list[Finding] = []
     for kind in deps.types.values():
-        source = RedisStreamSource(deps.redis, stream=kind.stream, group=kind.group, lease_seconds=kind.lease_seconds)
-        found += findings(await look(deps.ledger, kind, source))
+        found += findings(await look(deps.ledger, kind, _queue_of(deps, kind)))
     return list({(f.complaint, f.text): f for f in found}.values())  # a tenant's pause concerns every type, and is one
+
+
+def _queue_of(deps: Deps, kind: WorkerTypeSettings) -> RedisStreamSource | None:
+    if not kind.own_queue:
+        return None
+    return RedisStreamSource(deps.redis, stream=kind.stream, group=kind.group, lease_seconds=kind.lease_seconds)
 
 
 def _diagnosis(found: Sequence[Finding], done: list[str]) -> Diagnosis:

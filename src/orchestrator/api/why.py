@@ -55,7 +55,7 @@ async def _reasons(deps: Deps, job: Job, caller: Caller) -> list[Reason]:
     found = await situation(
         deps.ledger,
         job,
-        source.depth,
+        source.depth if kind is None or kind.own_queue else None,
         lease_seconds=lease,
         retry_attempts=kind.retry_attempts if kind else RETRY_ATTEMPTS,
         only_tenant=caller.scope,

@@ -11,6 +11,7 @@ from orchestrator import __version__
 from orchestrator.cli import (
     budget,
     canary,
+    check_source,
     controls,
     dead_letters,
     doctor,
@@ -56,7 +57,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         *(controls.pause, controls.resume, controls.pauses, controls.audit),
         *(budget.budget, budget.usage, limits.limits),
         doctor.doctor,
-        *(operate.check_settings, operate.migrate, operate.consumers, canary.canary),
+        *(operate.check_settings, operate.migrate, operate.consumers, check_source.check_source, canary.canary),
     ),
     PROCESSES: (serve.worker, serve.supervisor, serve.api, serve.models),
 }

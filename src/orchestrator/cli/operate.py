@@ -74,7 +74,7 @@ def consumers(
 ) -> None:
     """Compare the consumers this host must have with those registered; exits 1 when they differ."""
     pool = load(settings / "workers" / "worker_pool.py", WorkerPoolSettings)
-    types = [pool.for_type(name) for name in ([worker_type] if worker_type else sorted(pool.types))]
+    types = _with_consumers(pool, worker_type)
     registered = asyncio.run(_registered(types, Credentials.given(credentials)))
     report = {t.name: compare(pool.host, t, registered[t.name]) for t in types}
     wrong = [line for name, found in report.items() for line in differences(name, found)]
@@ -91,6 +91,15 @@ def consumers(
         for line in wrong:
             say(line)
     raise typer.Exit(1 if wrong else 0)
+
+
+def _with_consumers(pool: WorkerPoolSettings, asked: str | None) -> list[WorkerTypeSettings]:
+    """Return the types whose queue knows consumers. Raises SettingsError when one was asked for that does not."""
+    types = [pool.for_type(name) for name in ([asked] if asked else sorted(pool.types))]
+    if asked and not types[0].own_queue:
+        check = f"orchestrator check-source {asked}"
+        raise SettingsError(f"types[{asked!r}]: source {types[0].source!r} has no consumers to list; use `{check}`")
+    return [kind for kind in types if kind.own_queue]
 
 
 def compare(host: str, kind: WorkerTypeSettings, registered: Sequence[ConsumerInfo]) -> dict[str, Any]:
@@ -133,9 +142,6 @@ async def _registered(types: Sequence[WorkerTypeSettings], credentials: Credenti
 
     from orchestrator.sources.redis_stream import RedisStreamSource, connect
 
-    for kind in types:
-        if kind.source != "redis_stream":
-            raise SettingsError(f"types[{kind.name!r}]: source {kind.source!r} has no consumers to list")
     client = connect(credentials.read("redis-url"))
     try:
         return {

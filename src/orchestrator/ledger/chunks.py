@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from secrets import randbits
 
-from orchestrator.deliveries import DONE, NOTHING, Delivery, Outcome, Usage
+import asyncpg
+
+from orchestrator.deliveries import DONE, NOTHING, Delivery, Outcome, Result, Usage
+from orchestrator.jobs import TERMINAL_CHUNK, ChunkStatus
 from orchestrator.ledger.database import Database
 from orchestrator.ledger.statements import joined, sql
 
@@ -61,12 +64,17 @@ class Chunks:
     async def _sort_out(self, taken: list[Delivery], others: list[Delivery]) -> Claimed:
         """Find out why the others could not be claimed."""
         rows = await self._database.fetch("known_chunks", [d.job_id for d in others], [d.chunk_id for d in others])
-        known = {(row["job_id"], row["chunk_id"]): row["held_back"] for row in rows}
+        known = {(row["job_id"], row["chunk_id"]): row for row in rows}
         claimed = Claimed(taken, [], [], [])
         for delivery in others:
-            held_back = known.get(delivery.key)
-            place = claimed.unknown if held_back is None else claimed.held_back if held_back else claimed.duplicate
-            place.append(delivery)
+            row = known.get(delivery.key)
+            if row is None:
+                claimed.unknown.append(delivery)
+            elif row["status"] == ChunkStatus.QUEUED:
+                claimed.held_back.append(delivery)
+            else:
+                _end(delivery, row)
+                claimed.duplicate.append(delivery)
         return claimed
 
     async def register(self, worker_type: str, queue: str, job_type: str, deliveries: Sequence[Delivery]) -> None:
@@ -138,3 +146,12 @@ class Chunks:
     async def count_live(self, worker_type: str, queue: str) -> int:
         """Return how many dispatched chunks of a queue have not ended: each needs an entry in Redis."""
         return int(await self._database.value("count_live_chunks", worker_type, queue))
+
+
+def _end(delivery: Delivery, row: asyncpg.Record) -> None:
+    """Let a delivery say how its chunk has ended, for a queue that was not told; one that runs elsewhere has not."""
+    status = ChunkStatus(row["status"])
+    if status in TERMINAL_CHUNK:
+        delivery.ended_as = status
+        delivery.reason = row["error"] or ""
+        delivery.result = Result(row["entities"], row["relations"], row["duplicate_of"], row["result"])

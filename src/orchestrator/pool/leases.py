@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from orchestrator.errors import DependencyError
+from orchestrator.jobs import ChunkStatus
 from orchestrator.pool.held import Held
 from orchestrator.sources.base import Source
 from orchestrator.tracker.tracker import JobTracker
@@ -45,10 +46,20 @@ class Leases:
                 log.warning("leases not checked; will try again", extra={"error": str(error)})
 
     async def _renew(self) -> None:
-        """Renew at the source. A lease lost there alone ends nothing: Redis may have been flushed; the ledger knows."""
-        held = [h.delivery for h in self._held()]
-        if held and (lost := await self._source.renew(held)):
-            log.info("leases gone at the source", extra={"chunks": len(lost)})
+        """Renew at the source. A lease lost there ends a handler only if the queue is not ours.
+
+        Our own may have been flushed, and the ledger knows better; of another's the queue itself knows best.
+        """
+        held = {h.delivery.key: h for h in self._held()}
+        if not held or not (lost := await self._source.renew([h.delivery for h in held.values()])):
+            return
+        log.info("leases gone at the source", extra={"chunks": len(lost)})
+        if not self._tracker.foreign:
+            return
+        if cancelled := [d for d in lost if d.ended_as is ChunkStatus.CANCELLED]:
+            await self._tracker.cancelled(cancelled)
+        for delivery in lost:
+            held[delivery.key].interrupt()
 
     async def _check(self) -> None:
         running = [h for h in self._held() if h.task is not None]

@@ -18,6 +18,8 @@ log = logging.getLogger("orchestrator.workers")
 
 PAUSE_SECONDS = 1.0
 HOLD_SECONDS = 0.2  # how often a reader that is held back looks whether it still is
+LATER_SECONDS = 5.0
+"""When a delivery of a paused tenant or job is looked at again, if its queue is not ours."""
 RECOVER_SECONDS = 1.0  # how often entries of dead workers and due retries are looked for, at most
 
 
@@ -92,13 +94,17 @@ class Reader:
         found = await self._source.poll(rooms)
         if not found and not self._stopping:
             found = await self._source.claim(consumer, rooms[consumer], self._block)
-        await self._begin(found)
+        await self._begin(self._others(found) if self._tracker.foreign else found)
 
     async def _recover(self, consumer: str, room: int) -> list[Delivery]:
         """Return what others left. What is still in our own hands, as we were slow to renew it, is not begun again."""
         found = await self._source.recover(consumer, room)
         if len(found) < room:
             self._former.discard(consumer)
+        return self._others(found)
+
+    def _others(self, found: Sequence[Delivery]) -> list[Delivery]:
+        """Return what is not in our own hands still."""
         slots = self._slots().values()
         return [d for d in found if not any(slot.adopt(d) for slot in slots)]
 
@@ -135,3 +141,5 @@ class Reader:
         if begun.wrong:
             log.warning("entries buried", extra={"entries": len(begun.wrong), "reason": begun.wrong[0][1]})
             await self._source.bury(begun.wrong)
+        if begun.later:
+            await self._source.retry([(delivery, LATER_SECONDS) for delivery in begun.later])

@@ -59,6 +59,9 @@ class Settler:
         return True
 
     async def _tell_source(self, accepted: Sequence[tuple[Delivery, Outcome]], ended: Sequence[Delivery]) -> None:
+        for delivery, outcome in accepted:
+            if outcome.result is not None:
+                delivery.result = outcome.result
         done = [*ended, *(d for d, o in accepted if o.verdict is Verdict.PROCESSED)]
         if done:
             await self._source.ack(done)

@@ -57,13 +57,18 @@ class WorkerTypeSettings(_Sizing):
     options: Mapping[str, Any] = field(default_factory=dict)  # the handler's own
     source_options: Mapping[str, Any] = field(default_factory=dict)  # the source's own: docs/sources.md
 
+    @property
+    def own_queue(self) -> bool:
+        """Return whether its work comes from us, by way of the ledger; else others put it on a queue of theirs."""
+        return self.source == "redis_stream"
+
     def check(self) -> None:
         """Check names, then the sizing."""
         for key in ("name", "source", "handler", "job_type"):
             value = getattr(self, key)
             require(bool(NAME.fullmatch(value)), key, "a lower-case name of at most 32 characters", value)
         require(bool(self.stream), "stream", "a name", self.stream)
-        if self.source == "redis_stream":
+        if self.own_queue:
             require(bool(self.group), "group", "a name", self.group)
         super(WorkerTypeSettings, self).check()
 

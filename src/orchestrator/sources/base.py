@@ -110,3 +110,5 @@ class SourceSetup:
     options: Mapping[str, Any]
     lease_seconds: float
     credentials: Credentials
+    group: str = ""  # of consumers; Redis Streams only
+    read_block_seconds: float = 1.0  # how long a claim waits at most

@@ -11,10 +11,12 @@ from redis.exceptions import ResponseError
 
 from orchestrator import keys
 from orchestrator.deliveries import Delivery
+from orchestrator.errors import SettingsError
+from orchestrator.sources.base import SourceSetup
 from orchestrator.sources.redis_client import connect, reachable, script
 from orchestrator.sources.stream_entry import parse, reference
 
-__all__ = ["ConsumerInfo", "RedisStreamSource", "connect", "publish"]
+__all__ = ["ConsumerInfo", "RedisStreamSource", "connect", "create", "publish"]
 
 T = TypeVar("T")
 DEAD_LETTERS_KEPT = 10_000
@@ -30,6 +32,16 @@ class ConsumerInfo:
     idle_seconds: float
 
 
+def create(setup: SourceSetup) -> RedisStreamSource:
+    """Return the source of a worker type; credential redis-url. Raises SettingsError and CredentialError."""
+    if setup.options:
+        raise SettingsError(f"source_options: redis_stream has none; remove {', '.join(sorted(setup.options))}")
+    client = connect(setup.credentials.read("redis-url"), read_block_seconds=setup.read_block_seconds)
+    return RedisStreamSource(
+        client, stream=setup.queue, group=setup.group, lease_seconds=setup.lease_seconds, owns_client=True
+    )
+
+
 async def publish(client: redis.Redis, stream: str, references: Iterable[tuple[str, str, str]]) -> None:
     """Append entries (job_id, chunk_id, workspace) in one round trip. Raises DependencyError."""
     with reachable("publish"):
@@ -42,8 +54,11 @@ async def publish(client: redis.Redis, stream: str, references: Iterable[tuple[s
 class RedisStreamSource:
     """Implements Source. Receipts are entry ids; the ledger's lease token does the fencing."""
 
-    def __init__(self, client: redis.Redis, *, stream: str, group: str, lease_seconds: float) -> None:
+    def __init__(
+        self, client: redis.Redis, *, stream: str, group: str, lease_seconds: float, owns_client: bool = False
+    ) -> None:
         self._client = client
+        self._owns_client = owns_client
         self._stream = stream
         self._group = group
         self._lease_ms = int(lease_seconds * 1000)
@@ -217,7 +232,9 @@ class RedisStreamSource:
         return [_text(name) for name in removed]
 
     async def close(self) -> None:
-        """Leave the consumers registered; the client is its owner's to close."""
+        """Leave the consumers registered; a client that others gave us is theirs to close."""
+        if self._owns_client:
+            await self._client.aclose()
 
 
 def _is_gone(error: ResponseError) -> bool:

@@ -14,12 +14,16 @@ log = logging.getLogger("orchestrator.reconciler")
 class Reconciler:
     """Keeps one queue whole. Every step may run on many workers at once: each is idempotent."""
 
-    def __init__(self, ledger: Ledger, source: Source, view: RedisView, *, worker_type: str, queue: str) -> None:
+    def __init__(
+        self, ledger: Ledger, source: Source, view: RedisView, *, worker_type: str, queue: str, foreign: bool = False
+    ) -> None:
+        """`foreign`: the queue is not ours to fill."""
         self._ledger = ledger
         self._source = source
         self._view = view
         self._worker_type = worker_type
         self._queue = queue
+        self._foreign = foreign
         self._suspicions = 0
 
     async def run_once(self, *, lease_seconds: float, quiet_seconds: float, retention_seconds: int) -> int:
@@ -30,7 +34,7 @@ class Reconciler:
         await self._ledger.jobs.close_quiet(quiet_seconds)
         await self._ledger.database.execute("trim_events", retention_seconds)
         await self._view.write(await self._ledger.jobs.changed_lately())
-        return await self._redispatch()
+        return 0 if self._foreign else await self._redispatch()
 
     async def _redispatch(self) -> int:
         if not await self._missing():

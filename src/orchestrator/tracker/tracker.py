@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from orchestrator.deliveries import Delivery, Outcome
 from orchestrator.errors import DependencyError
-from orchestrator.jobs import TERMINAL_CHUNK
+from orchestrator.jobs import TERMINAL_CHUNK, ChunkStatus
 from orchestrator.ledger import Ledger
 from orchestrator.tracker.redis_view import RedisView
 
@@ -24,6 +24,7 @@ class Begun:
     taken: list[Delivery] = field(default_factory=list)  # ours to run
     ended: list[Delivery] = field(default_factory=list)  # nothing to do: ack
     wrong: list[tuple[Delivery, str]] = field(default_factory=list)  # buried in the ledger: bury at the source
+    later: list[Delivery] = field(default_factory=list)  # held back, of a queue that is not ours: to be given back
 
 
 @dataclass(slots=True)
@@ -38,12 +39,23 @@ class Settled:
 class JobTracker:
     """Jobs of one worker type and queue, in the ledger and in Redis."""
 
-    def __init__(self, ledger: Ledger, view: RedisView, *, worker_type: str, queue: str, job_type: str) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        view: RedisView,
+        *,
+        worker_type: str,
+        queue: str,
+        job_type: str,
+        foreign: bool = False,
+    ) -> None:
+        """`foreign`: the queue is not ours to fill, and the truth about who holds what."""
         self._ledger = ledger
         self._view = view
         self._worker_type = worker_type
         self._queue = queue
         self._job_type = job_type
+        self.foreign = foreign
         self._changed: set[str] = set()
 
     async def begin(self, deliveries: Sequence[Delivery]) -> Begun:
@@ -57,7 +69,9 @@ class JobTracker:
             claimed = await self._ledger.chunks.claim(sound)
             begun.taken = claimed.taken
             begun.ended = claimed.duplicate
-            if claimed.held_back:  # dispatch makes new entries of them when they may start
+            if claimed.held_back and self.foreign:
+                begun.later = claimed.held_back
+            elif claimed.held_back:  # dispatch makes new entries of them when they may start
                 await self._ledger.outbox.put_back(self._queue, [d.key for d in claimed.held_back])
                 begun.ended += claimed.held_back
             begun.wrong += [
@@ -79,6 +93,7 @@ class JobTracker:
             if delivery.key not in refused:
                 settled.accepted.append((delivery, outcome))
             elif (status := refused[delivery.key]) is None or status in TERMINAL_CHUNK:
+                delivery.ended_as = ChunkStatus(status or ChunkStatus.CANCELLED)
                 settled.ended.append(delivery)
             else:
                 settled.lost.append(delivery)
@@ -88,6 +103,12 @@ class JobTracker:
     async def leases_lost(self, held: Sequence[Delivery]) -> set[tuple[str, str]]:
         """Return which held chunks are no longer ours by the ledger, whose word is final."""
         return await self._ledger.chunks.leases_lost(held)
+
+    async def cancelled(self, deliveries: Sequence[Delivery]) -> None:
+        """Deliveries were cancelled at their queue: their jobs are. Raises DependencyError."""
+        for job_id in {d.job_id for d in deliveries}:
+            await self._ledger.jobs.cancel(job_id)
+            self._changed.add(job_id)
 
     @property
     def changed(self) -> frozenset[str]:

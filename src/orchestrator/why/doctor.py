@@ -59,9 +59,12 @@ class Look:
     still: Sequence[str]  # jobs that have not moved for long
 
 
-async def look(ledger: Ledger, kind: WorkerTypeSettings, source: Source) -> Look:
-    """Look at one worker type. Raises DependencyError when PostgreSQL does not answer."""
-    redis, missing = await missing_entries(ledger, kind.name, kind.stream, source)
+async def look(ledger: Ledger, kind: WorkerTypeSettings, source: Source | None) -> Look:
+    """Look at one worker type; without `source` its queue is not ours, and not compared with the ledger.
+
+    Raises DependencyError when PostgreSQL does not answer.
+    """
+    redis, missing = await missing_entries(ledger, kind.name, kind.stream, source) if source else ("", 0)
     totals = (await ledger.workers.totals()).get(kind.name)
     own = {(Scope.TYPE, kind.name), (Scope.QUEUE, kind.stream)}
     shared = {Scope.TENANT, Scope.JOB}
@@ -141,7 +144,7 @@ async def mend(ledger: Ledger, kind: WorkerTypeSettings, found: Sequence[Finding
     if Complaint.STRANDED in complaints:
         count = await ledger.chunks.requeue_stranded(kind.name, kind.lease_seconds)
         done.append(f"{kind.name}: {count} chunks of dead workers put back to the queue")
-    if complaints & {Complaint.DISAGREE, Complaint.STRANDED}:
+    if complaints & {Complaint.DISAGREE, Complaint.STRANDED} and kind.own_queue:
         jobs = await ledger.outbox.redispatch(kind.name, kind.stream)
         done.append(f"{kind.name}: {jobs} jobs put up for dispatch again")
     return done

@@ -18,7 +18,7 @@ Depth = Callable[[], Awaitable[int]]
 async def situation(
     ledger: Ledger,
     job: Job,
-    depth: Depth,
+    depth: Depth | None,
     *,
     lease_seconds: float,
     retry_attempts: int,
@@ -26,6 +26,7 @@ async def situation(
 ) -> Situation:
     """Return how a job stands; to a reader of `only_tenant` the others have no names.
 
+    Without `depth` its queue is not ours, and not compared with the ledger.
     Raises DependencyError when PostgreSQL does not answer; Redis may be away.
     """
     database = ledger.database
@@ -35,7 +36,7 @@ async def situation(
     ahead = await database.fetch("why_ahead", job.job_id, job.queue)
     undispatched = await database.value("why_undispatched", job.job_id)
     alive = await ledger.workers.alive(lease_seconds)
-    redis, missing = await _missing(ledger, job, depth)
+    redis, missing = await _missing(ledger, job, depth) if depth else ("", 0)
     later = None
     if queued["later"]:
         due, attempts, error = queued["due_at"], queued["attempts"], queued["error"]

@@ -1,0 +1,48 @@
+"""Find the parts that settings name: a type's source and its handler are modules."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+from orchestrator.errors import SettingsError
+from orchestrator.handlers.base import Handler, HandlerSetup
+from orchestrator.settings import WorkerTypeSettings
+from orchestrator.settings.credentials import Credentials
+from orchestrator.sources.base import Source, SourceSetup
+
+
+def make_handler(settings: WorkerTypeSettings, setup: HandlerSetup) -> Handler:
+    """Return the type's handler. Raises SettingsError when there is none of that name, or its extra is missing."""
+    handler: Handler = _module(settings, "handler", settings.handler).create(setup)
+    return handler
+
+
+def make_source(settings: WorkerTypeSettings, credentials: Credentials) -> Source:
+    """Return the type's source, not opened yet.
+
+    Raises SettingsError when there is none of that name, its extra is missing, or an option is wrong; CredentialError.
+    """
+    setup = SourceSetup(
+        worker_type=settings.name,
+        queue=settings.stream,
+        group=settings.group,
+        options=settings.source_options,
+        lease_seconds=settings.lease_seconds,
+        read_block_seconds=settings.read_block_seconds,
+        credentials=credentials,
+    )
+    source: Source = _module(settings, "source", settings.source).create(setup)
+    return source
+
+
+def _module(settings: WorkerTypeSettings, kind: str, name: str) -> ModuleType:
+    module = f"orchestrator.{kind}s.{name}"
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        where = f"types[{settings.name!r}]: {kind} {name!r}"
+        if error.name == module:
+            raise SettingsError(f"{where}: there is none of that name") from error
+        needed = f"it needs the Python package {error.name}; install orchestrator-workers[{name}]"
+        raise SettingsError(f"{where}: {needed}") from error
