@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.deliveries import Result
@@ -27,13 +28,20 @@ ABORTED = ("index flush failed", "Cancelled by internal error")
 """Stand in the reason when the whole run is about to end. Until it has, it writes such rows again, over new ones."""
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Watched:
+    """A document that was admitted, this once."""
+
+    by: str  # the document whose status decides: itself, or the one with the same text
+
+
 class Completion:
     """The waiting side of one workspace."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._waiting: dict[str, set[asyncio.Future[Result]]] = {}  # by document
-        self._decided: dict[str, str] = {}  # document -> the document whose status decides
+        self._decided: dict[str, Watched] = {}  # by document
         self._look = asyncio.Event()
 
     @property
@@ -62,7 +70,7 @@ class Completion:
     def watch(self, doc_id: str, decided_by: str) -> None:
         """The document was admitted; the status of `decided_by` tells its end."""
         if doc_id in self._waiting:
-            self._decided[doc_id] = decided_by
+            self._decided[doc_id] = Watched(decided_by)
             self._look.set()
 
     def look(self) -> None:
@@ -103,16 +111,20 @@ class Completion:
     async def check(self, *, at_rest: bool = False) -> int:
         """Resolve what has ended and return how many that were; `at_rest`: no run is under way.
 
-        Raises what the engine raises.
+        What was admitted anew meanwhile is left to the next look: what was read is of its former run. Raises what the
+        engine raises.
         """
         decided = dict(self._decided)
         if not decided:
             return 0
-        found = await self._engine.statuses(sorted(set(decided.values())))
+        found = await self._engine.statuses(sorted({watched.by for watched in decided.values()}))
         done = [i for i, status in found.items() if status.state == "processed"]
         counts = await self._engine.counts(done) if done else {}
         ended = 0
-        for doc_id, by in decided.items():
+        for doc_id, watched in decided.items():
+            by = watched.by
+            if self._decided.get(doc_id) is not watched:
+                continue
             if by in counts:
                 self._resolve(doc_id, Result(*counts[by], duplicate_of=None if by == doc_id else by))
             elif not at_rest and _aborted(found.get(by)):
