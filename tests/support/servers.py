@@ -77,7 +77,8 @@ def _wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> No
 
 
 @contextlib.contextmanager
-def _directory(owner: str | None) -> Iterator[Path]:
+def directory(owner: str | None) -> Iterator[Path]:
+    """Give a server a directory of its own, removed afterwards."""
     root = Path(tempfile.mkdtemp(prefix="orchestrator-test-"))
     try:
         root.chmod(0o755)
@@ -95,7 +96,7 @@ def _directory(owner: str | None) -> Iterator[Path]:
 def redis_server() -> Iterator[Server]:
     """Run a Redis without persistence: it starts empty after a kill."""
     port = free_port()
-    with _directory(None) as data:
+    with directory(None) as data:
         command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         server = Server(f"redis://127.0.0.1:{port}/0", port, command, data, None)
         server.start()
@@ -120,7 +121,7 @@ def postgres_server() -> Iterator[Server]:
     install = Path(spec.origin).parent / "pginstall"
     owner = "nobody" if os.geteuid() == 0 else None
     port = free_port()
-    with _directory(owner) as data:
+    with directory(owner) as data:
         if owner:  # the wheel may lie where `nobody` cannot look
             install = _copy(install, data.parent)
         initdb = [str(install / "bin/initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
