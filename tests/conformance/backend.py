@@ -12,8 +12,6 @@ class Message:
     """What a producer of this queue sends. A `payload` of text or bytes goes out as it is, were it no JSON."""
 
     payload: Mapping[str, Any] | str | bytes
-    delay_seconds: float = 0.0
-    attempts: int | None = None  # the producer's own limit, for queues that have one
 
 
 class Backend(Protocol):
@@ -23,7 +21,7 @@ class Backend(Protocol):
     """
 
     source: str  # the module of orchestrator.sources
-    counts_attempts: bool  # whether a message may carry `attempts`
+    many: int  # how many deliveries its server can bear in a test: 10,000, unless it is a slow stand-in
 
     def settings(self, queue: str) -> dict[str, Any]:
         """Return the keys of the worker type that reach this queue: stream, group, source_options."""
@@ -49,8 +47,5 @@ class Backend(Protocol):
     async def left(self, queue: str) -> int:
         """Return how many messages wait, are delayed or are in flight, as the queue's own tools see it."""
 
-    async def dead(self, queue: str) -> dict[str, str]:
-        """Return the buried messages as the queue's own tools see them: receipt -> reason."""
-
-    async def cancel(self, queue: str, receipt: str) -> None:
-        """Cancel or remove a message as a client of this queue would, in whatever state it is."""
+    async def dead(self, queue: str) -> list[str]:
+        """Return the reasons of the buried messages, as the queue's own tools see them; ten of them at least."""

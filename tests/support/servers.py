@@ -93,11 +93,12 @@ def directory(owner: str | None) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def redis_server() -> Iterator[Server]:
-    """Run a Redis without persistence: it starts empty after a kill."""
+def redis_server(*options: str) -> Iterator[Server]:
+    """Run a Redis without persistence, unless the options say otherwise: it starts empty after a kill."""
     port = free_port()
     with directory(None) as data:
         command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        command += options
         server = Server(f"redis://127.0.0.1:{port}/0", port, command, data, None)
         server.start()
         try:
