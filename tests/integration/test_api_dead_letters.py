@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from orchestrator import keys
 from orchestrator.deliveries import Delivery, Outcome, Verdict
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.jobs import NewJob
+from orchestrator.settings import WorkerTypeSettings
 from tests.support.api import STREAM, Api, api_over
 from tests.support.jobs import delivery_of, new_job
 from tests.support.link import link_to
@@ -253,3 +255,18 @@ async def test_with_redis_away_chunks_are_retried_and_entries_are_not(
             assert done["status"] == "retried"
             waiting = await ledger.database.run(lambda c: c.fetchval("SELECT job_id FROM outbox"))
             assert waiting == done["retried_as"]
+
+
+async def test_what_came_over_another_queue_goes_back_by_that_queues_tools(api: Api, ledger: Ledger) -> None:
+    """A job of ours would wait for ever for somebody to deliver it."""
+    job = await failed(ledger, worker_type="sync")
+    sync = WorkerTypeSettings(name="sync", handler="noop", source="sqs", stream=STREAM)
+    api.app.state.deps = replace(api.deps, types={**api.deps.types, "sync": sync})
+    async with api.as_("alpha") as client:
+        [letter] = (await client.get(PATH)).json()["dead_letters"]
+        one = await client.post(f"{PATH}/{letter['id']}/retry")
+        assert (one.status_code, one.json()["type"] != "") == (409, True)
+        assert "own tools" in one.json()["detail"]
+        many = (await client.post(f"{PATH}/retry", json={"job_id": job.job_id})).json()
+        assert (many["done"], many["only_to_drop"], many["jobs"]) == (0, 1, [])
+        assert (await client.post(f"{PATH}/{letter['id']}/drop")).status_code == 200

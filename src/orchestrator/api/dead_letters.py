@@ -97,6 +97,9 @@ async def drop_letters(request: Request, caller: Authenticated, deps: Needs) -> 
 async def retry_letter(letter_id: Id, caller: Authenticated, deps: Needs) -> LetterDetail:
     """Retry a dead letter; `retried_as` of the answer is the new job."""
     letter = await _shown(deps, caller, letter_id)
+    if letter.worker_type in _elsewhere(deps):
+        tools = f"Queue {letter.queue} is not ours: put it back with that queue's own tools; it comes as a new job."
+        raise ProblemError(409, f"Dead letter {letter_id} cannot be retried here. {tools}")
     if letter.status is LetterStatus.DEAD and not letter.retriable:
         raise ProblemError(409, f"Dead letter {letter_id} can only be dropped: not all of its entry was kept.")
     done = await _retry(deps, caller, Selection(ids=[letter_id], tenant=caller.scope))
@@ -156,11 +159,16 @@ def _resolution(done: Resolved, asked: int) -> Resolution:
 
 async def _retry(deps: Deps, caller: Caller, selection: Selection) -> Resolved:
     back = partial(put_back, deps.redis)
-    done = await deps.ledger.dead_letters.retry(selection, actor=caller.name, put_back=back)
+    done = await deps.ledger.dead_letters.retry(selection, actor=caller.name, put_back=back, elsewhere=_elsewhere(deps))
     for job in done.jobs:
         deps.dispatch.soon(job)
     await _forget(deps, done.letters)
     return done
+
+
+def _elsewhere(deps: Deps) -> list[str]:
+    """Return the worker types whose queues are not ours to fill."""
+    return [kind.name for kind in deps.types.values() if not kind.own_queue]
 
 
 async def _drop(deps: Deps, caller: Caller, selection: Selection) -> Resolved:

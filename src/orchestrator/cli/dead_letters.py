@@ -134,7 +134,7 @@ def report(what: str, done: Mapping[str, Any]) -> list[str]:
     if done["skipped"]:
         lines.append(f"{done['skipped']} skipped: unknown, or resolved before")
     if done["only_to_drop"]:
-        lines.append(f"{done['only_to_drop']} can only be dropped: not all of their entries was kept")
+        lines.append(f"{done['only_to_drop']} cannot be retried here: drop them, or use their queue's own tools")
     return lines
 
 

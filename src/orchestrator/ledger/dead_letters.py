@@ -69,34 +69,43 @@ class DeadLetters:
     async def drop(self, selection: Selection, *, actor: str, limit: int = MOST_AT_ONCE) -> Resolved:
         """Give up the oldest `limit` dead letters of a selection: they are kept, and count as dead no more."""
         async with self._database.transaction() as connection:
-            chosen, more = await _choose(connection, selection, limit, to_retry=False)
+            chosen, more = await _choose(connection, selection, limit)
             await _resolve(connection, actor, DROP, chosen, {})
         return Resolved(letters=chosen, more=more)
 
     async def retry(
-        self, selection: Selection, *, actor: str, put_back: PutBack, limit: int = MOST_AT_ONCE
+        self,
+        selection: Selection,
+        *,
+        actor: str,
+        put_back: PutBack,
+        elsewhere: Sequence[str] = (),
+        limit: int = MOST_AT_ONCE,
     ) -> Resolved:
         """Try the oldest `limit` dead letters of a selection again, in one transaction.
+
+        Those of the worker types in `elsewhere` are left alone: their queues are not ours to fill.
 
         Chunks go into a new job for each job they come from; entries go back on their queue just before the commit:
         when that fails they may be there twice, which the guarded claim makes harmless. Raises DependencyError, and
         then nothing has changed; ConflictError when a job was deleted meanwhile.
         """
         async with self._database.transaction() as connection:
-            chosen, more = await _choose(connection, selection, limit, to_retry=True)
+            chosen, more = await _choose(connection, selection, limit, elsewhere)
             new_ids = {job_id: str(uuid4()) for job_id in sorted({b.job_id for b in chosen if b.job_id is not None})}
             jobs = await _new_jobs(connection, chosen, new_ids)
             await _resolve(connection, actor, RETRY, chosen, new_ids)
             await _put_back(connection, [b for b in chosen if b.job_id is None], put_back)
-        stuck = await self._database.value("dead_letters_stuck", *_chosen_by(selection))
+        stuck = await self._database.value("dead_letters_stuck", *_chosen_by(selection), list(elsewhere))
         return Resolved(letters=chosen, jobs=jobs, more=more, stuck=int(stuck))
 
 
 async def _choose(
-    connection: Connection, selection: Selection, limit: int, *, to_retry: bool
+    connection: Connection, selection: Selection, limit: int, elsewhere: Sequence[str] | None = None
 ) -> tuple[list[Buried], bool]:
-    """Lock the letters; return them, and whether there are more."""
-    rows = await connection.fetch(sql("dead_letters_choose"), *_chosen_by(selection), to_retry, limit + 1)
+    """Lock the letters; return them, and whether there are more. With `elsewhere` only those that can be retried."""
+    chosen_by = (*_chosen_by(selection), elsewhere is not None, limit + 1, list(elsewhere or ()))
+    rows = await connection.fetch(sql("dead_letters_choose"), *chosen_by)
     return [Buried(**dict(row)) for row in rows[:limit]], len(rows) > limit
 
 

@@ -77,7 +77,7 @@ class Resolved:
     letters: Sequence[Buried] = ()
     jobs: Sequence[Job] = ()  # made for retried chunks, to be dispatched
     more: bool = False  # the selection holds more than one call may take
-    stuck: int = 0  # dead letters of the selection that can only be dropped
+    stuck: int = 0  # dead letters of the selection that we cannot retry
 
 
 def payload_of(delivery: Delivery) -> dict[str, Any]:
