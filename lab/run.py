@@ -14,7 +14,7 @@ from lab import base, network, snapshot
 from lab.host import PROJECT, Host
 from lab.machine import Machine
 from lab.process import Process
-from lab.shell import LabError, run
+from lab.shell import LabError, RunGoneError, run
 from lab.state import RUNS, locked, read, write
 
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,29}[a-z0-9])?")
@@ -79,10 +79,10 @@ class Run:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep others from changing this run meanwhile. Raises LabError when it is gone by then."""
+        """Keep others from changing this run meanwhile. Raises RunGoneError when it is gone by then."""
         with locked(f"run-{self.number}.lock"):
             if not (self.directory / "run.json").exists():
-                raise LabError(f"the run {self.name} was removed meanwhile")
+                raise RunGoneError(f"the run {self.name} was removed meanwhile")
             yield
 
     @property

@@ -13,6 +13,10 @@ class LabError(Exception):
     """What went wrong, where, and what to do next; printed without a traceback."""
 
 
+class RunGoneError(LabError):
+    """A run was removed by somebody else."""
+
+
 def run(*command: str, timeout: float = 60.0) -> str:
     """Return the standard output of a command. Raises LabError with the end of what it said when it fails."""
     try:

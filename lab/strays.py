@@ -9,17 +9,21 @@ from pathlib import Path
 from lab import cgroup, network
 from lab.host import NSPAWN
 from lab.run import Run
-from lab.shell import run
+from lab.shell import RunGoneError, run
 from lab.state import RUNS, locked
 
 
 def prune() -> Iterator[str]:
     """Remove abandoned runs, then what belongs to none; yield what each was."""
     for found in list(Run.all()):
-        if found.abandoned():
+        if not found.abandoned():
+            continue
+        try:
             with found.alone():
                 found.down()
-            yield f"run {found.name}"
+        except RunGoneError:  # somebody else prunes too
+            continue
+        yield f"run {found.name}"
     with locked():  # nobody begins a run meanwhile
         runs = list(Run.all())
         numbers = {found.number for found in runs}

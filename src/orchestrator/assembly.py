@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from types import ModuleType
+from typing import Any
 
 from orchestrator.errors import SettingsError
 from orchestrator.handlers.base import Handler, HandlerSetup
@@ -14,7 +14,7 @@ from orchestrator.sources.base import Source, SourceSetup
 
 def make_handler(settings: WorkerTypeSettings, setup: HandlerSetup) -> Handler:
     """Return the type's handler. Raises SettingsError when there is none of that name, or its extra is missing."""
-    handler: Handler = _module(settings, "handler", settings.handler).create(setup)
+    handler: Handler = _made(settings, "handler", settings.handler, setup)
     return handler
 
 
@@ -32,14 +32,15 @@ def make_source(settings: WorkerTypeSettings, credentials: Credentials) -> Sourc
         read_block_seconds=settings.read_block_seconds,
         credentials=credentials,
     )
-    source: Source = _module(settings, "source", settings.source).create(setup)
+    source: Source = _made(settings, "source", settings.source, setup)
     return source
 
 
-def _module(settings: WorkerTypeSettings, kind: str, name: str) -> ModuleType:
+def _made(settings: WorkerTypeSettings, kind: str, name: str, setup: HandlerSetup | SourceSetup) -> Any:
+    """Return what the module of that name makes; it imports what it needs at its top, or as it makes it."""
     module = f"orchestrator.{kind}s.{name}"
     try:
-        return import_module(module)
+        return import_module(module).create(setup)
     except ModuleNotFoundError as error:
         where = f"types[{settings.name!r}]: {kind} {name!r}"
         if error.name == module:

@@ -12,6 +12,7 @@ from _pytest.mark import ParameterSet
 
 from orchestrator.ledger import Ledger
 from tests.conformance.backend import Backend
+from tests.conformance.mongodb_backend import MongoBackend
 from tests.conformance.redis_stream_backend import RedisStreamBackend
 from tests.conformance.sqs_backend import SqsBackend
 from tests.conformance.workers import Workers
@@ -19,6 +20,7 @@ from tests.conformance.workers import Workers
 BACKENDS: dict[str, Callable[[], Backend]] = {
     "redis_stream": RedisStreamBackend,
     "sqs": SqsBackend,
+    "mongodb": MongoBackend,
 }
 
 

@@ -76,6 +76,15 @@ class Workers:
 
         await wait_until(look, within=within, what=f"{count} chunks {status}")
 
+    async def until_held(self, host: str) -> None:
+        """Wait until a host has chunks in its hands."""
+
+        async def look() -> bool:
+            held = "SELECT count(*) FROM chunks WHERE status = 'running' AND starts_with(consumer, $1)"
+            return bool(await self.ledger.database.run(lambda c: c.fetchval(held, f"{host}-")))
+
+        await wait_until(look, what=f"chunks in the hands of {host}")
+
     async def done(self) -> None:
         """Wait until the queue holds nothing, and the jobs' states and counters say the same as their chunks."""
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
-from aiobotocore.session import get_session
-from botocore.config import Config
 
 from orchestrator.deliveries import Delivery
 from orchestrator.errors import DependencyError, SettingsError
@@ -47,7 +46,25 @@ class Options:
 
 def create(setup: SourceSetup) -> SqsSource:
     """Return the source. Raises SettingsError when an option is wrong, CredentialError when the key is."""
-    return SqsSource(setup, read_options(Options, setup.options), _keys(setup.credentials))
+    from aiobotocore.session import get_session  # noqa: PLC0415 - it opens a socket as it is imported
+    from botocore.config import Config  # noqa: PLC0415 - so does this
+
+    options = read_options(Options, setup.options)
+    config = Config(
+        connect_timeout=5,
+        read_timeout=setup.read_block_seconds + 10,
+        retries={"mode": "standard", "total_max_attempts": 2},
+        max_pool_connections=4 * CALLS_AT_ONCE,
+    )
+    connect = partial(
+        get_session().create_client,
+        "sqs",
+        region_name=options.region,
+        endpoint_url=options.endpoint_url or None,
+        config=config,
+        **_keys(setup.credentials),
+    )
+    return SqsSource(connect, setup, options)
 
 
 def _keys(credentials: Credentials) -> Mapping[str, str]:
@@ -64,13 +81,13 @@ def _keys(credentials: Credentials) -> Mapping[str, str]:
 class SqsSource:
     """Implements Source and Foreign. Settling is idempotent: SQS does not fence it for certain, the ledger does."""
 
-    def __init__(self, setup: SourceSetup, options: Options, keys: Mapping[str, str]) -> None:
+    def __init__(self, connect: Callable[[], Any], setup: SourceSetup, options: Options) -> None:
+        """`connect` returns a client as the library makes it: to be entered."""
+        self._connect = connect
         self._queue = setup.queue
         self._visible_after = max(1, math.ceil(setup.lease_seconds))
         self._options = options
         self._rules = Rules(options.required, options.largest_bytes)
-        self._keys = keys
-        self._read_timeout = setup.read_block_seconds + 10
         self._stack = AsyncExitStack()
         self._client: Any = None
         self._url = ""
@@ -87,17 +104,7 @@ class SqsSource:
         Raises SettingsError when there is no dead-letter queue.
         """
         if self._client is None:
-            config = Config(
-                connect_timeout=5,
-                read_timeout=self._read_timeout,
-                retries={"mode": "standard", "total_max_attempts": 2},
-                max_pool_connections=4 * CALLS_AT_ONCE,
-            )
-            region, endpoint = self._options.region, self._options.endpoint_url or None
-            made = get_session().create_client(
-                "sqs", region_name=region, endpoint_url=endpoint, config=config, **self._keys
-            )
-            self._client = await self._stack.enter_async_context(made)
+            self._client = await self._stack.enter_async_context(self._connect())
         with reachable("open the queue", self._queue):
             self._url = await self._url_of(self._queue)
             attributes = await self._attributes("RedrivePolicy")

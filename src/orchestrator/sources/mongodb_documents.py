@@ -1,0 +1,39 @@
+"""What of a document is its payload, as JSON can hold it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+STATE = frozenset(
+    {"_id", "status", "priority", "created_at", "updated_at", "not_before", "result", "error", "orchestrator"}
+)
+"""Fields that are the queue's and not the payload's, in a document without a field for the payload."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Where the payload is."""
+
+    payload_field: str  # empty: the document itself
+
+
+def payload_of(document: Mapping[str, Any], names: Names) -> Any:
+    """Return the payload; times become ISO 8601 texts, and ids of MongoDB their hexadecimal digits."""
+    if names.payload_field:
+        return _plain(document.get(names.payload_field))
+    return {name: _plain(value) for name, value in document.items() if name not in STATE}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if value is None or isinstance(value, bool | int | float | str | bytes):
+        return value
+    return str(value)
