@@ -8,12 +8,11 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
 from orchestrator import __version__, systemd
+from orchestrator.announcements import Announcements
 from orchestrator.assembly import make_handler, make_source
 from orchestrator.errors import DependencyError
 from orchestrator.handlers.base import Handler, HandlerSetup
@@ -72,10 +71,10 @@ class Worker:
         self._tracking = tracking
         self._host = host
         self._handler = handler
-        self._announced: list[tuple[str, str, int]] = []
         self._draining = False
         self.ledger: Ledger
         self.pool: Pool
+        self._announcements: Announcements
         self._deaf = False
         self._keeper: StreamKeeper | None = None
         self._hold: Hold
@@ -105,13 +104,14 @@ class Worker:
         await until_open(self._hold.refresh)
         await until_open(self._handler.open)
         stack.push_async_callback(self._handler.close)
+        self._announcements = Announcements(self.ledger.workers.announce)
         self.pool = Pool(
             self._settings,
             host=self._host,
             source=source,
             tracker=tracker,
             handler=self._handler,
-            announce=lambda kind, consumer, tasks: self._announced.append((kind, consumer, tasks)),
+            announce=self._announcements.add,
             held_back=self._hold,
         )
         await until_open(lambda: source.open(self.pool.consumers))
@@ -150,13 +150,13 @@ class Worker:
 
     async def _say_goodbye(self) -> None:
         try:
-            await within(GOODBYE_SECONDS, self._tell())
+            await within(GOODBYE_SECONDS, self._announcements.tell())
             await within(GOODBYE_SECONDS, self.ledger.workers.stopped(self.pool.consumers))
         except (DependencyError, TimeoutError) as error:
             log.warning("the ledger was not told of our end", extra={"error": str(error) or "PostgreSQL is silent"})
 
     async def _beat(self) -> None:
-        await self._tell()
+        await self._announcements.tell()
         pulses = self.pool.pulses()
         await self.ledger.workers.seen(self._host, self._settings.name, os.getpid(), __version__, pulses)
         in_hand, rate = sum(p.busy for p in pulses), sum(p.chunks_per_second for p in pulses)
@@ -172,18 +172,6 @@ class Worker:
         if not self.pool.alive():  # the watchdog is no longer fed either, and systemd will restart us
             held = self.pool.held()
             log.error("the pool does not move", extra={"held": len(held), "steps": ", ".join({h.doing for h in held})})
-
-    async def _tell(self) -> None:
-        """Write what slots have announced, in its order; what cannot be written now is kept for the next time."""
-        while self._announced:
-            kind, alike = next(groupby(self._announced, key=itemgetter(0)))
-            told = list(alike)
-            del self._announced[: len(told)]
-            try:
-                await self.ledger.workers.announce(kind, [c for _, c, _ in told], [n for *_, n in told])
-            except Exception:
-                self._announced[:0] = told
-                raise
 
     async def _keep_reconciling(self) -> None:
         while True:

@@ -140,7 +140,7 @@ async def test_a_stopped_process_loses_its_lease_and_its_late_settle(fleet: Flee
         job = await fleet.submit(4, sleep=1.5)
         await fleet.running(job, 4)
         zombie.send(signal.SIGSTOP)
-        async with fleet.worker("heir", lease_seconds=LEASE_SECONDS):
+        async with fleet.worker("heir"):  # a lease that outlasts the stalls of a busy machine
             await fleet.delivered(job, 2)
             zombie.send(signal.SIGCONT)
             await wait_until(refused, what="the zombie's late settle")

@@ -15,7 +15,7 @@ LEVELS: dict[str, int] = {
     **dict.fromkeys(("ledger", "events"), 2),
     **dict.fromkeys(("sources", "tracker", "limits"), 3),
     **dict.fromkeys(("handlers", "why"), 4),
-    **dict.fromkeys(("pool", "assembly", "stream_keeper"), 5),
+    **dict.fromkeys(("pool", "assembly", "stream_keeper", "announcements"), 5),
     **dict.fromkeys(("systemd", "status", "metrics", "logs", "api", "models"), 6),
     **dict.fromkeys(("worker", "supervisor", "cli"), 7),
 }
