@@ -21,7 +21,6 @@ from orchestrator.pool.pool import FINAL_FLUSH_SECONDS, Pool
 from orchestrator.settings import JobTrackerSettings, WorkerPoolSettings, WorkerTypeSettings
 from orchestrator.settings.credentials import Credentials
 from orchestrator.settings.load import load
-from orchestrator.sources.base import Foreign
 from orchestrator.sources.redis_stream import RedisStreamSource, connect
 from orchestrator.stream_keeper import StreamKeeper
 from orchestrator.tasks import end, within
@@ -91,7 +90,7 @@ class Worker:
         source = make_source(self._settings, credentials)
         stack.push_async_callback(closed, source.close)
         view = RedisView(client, self._tracking.job_status_ttl_seconds)
-        foreign = isinstance(source, Foreign)
+        foreign = not self._settings.own_queue
         tracker = JobTracker(
             self.ledger, view, worker_type=name, queue=stream, job_type=self._settings.job_type, foreign=foreign
         )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+
+from tests.support.servers import Server
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,6 @@ class Backend(Protocol):
     async def stop(self) -> None:
         """Stop the server by its process id."""
 
-    async def restart(self) -> None:
-        """Kill the server and start it again on the same port, with what it keeps over a restart."""
-
     async def prepare(self, queue: str) -> None:
         """Make the queue, where that is not the source's own to do."""
 
@@ -49,3 +49,28 @@ class Backend(Protocol):
 
     async def dead(self, queue: str) -> list[str]:
         """Return the reasons of the buried messages, as the queue's own tools see them; ten of them at least."""
+
+
+@runtime_checkable
+class Restarts(Protocol):
+    """A backend whose server has everything again after a restart."""
+
+    async def restart(self) -> None:
+        """Kill the server and start it again on the same port."""
+
+
+class ServerBackend:
+    """A backend whose server is one process; `serve` makes it."""
+
+    def __init__(self, serve: Callable[[], AbstractContextManager[Server]]) -> None:
+        self._serve = serve
+        self._stack = ExitStack()
+        self.server: Server
+
+    async def start(self) -> None:
+        """Start the server on a free port; raises when it cannot."""
+        self.server = self._stack.enter_context(self._serve())
+
+    async def stop(self) -> None:
+        """Stop the server by its process id."""
+        self._stack.close()

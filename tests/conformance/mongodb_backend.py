@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from pymongo import AsyncMongoClient
 
-from tests.conformance.backend import Message
+from tests.conformance.backend import Message, ServerBackend
 from tests.support.mongo_server import mongo_server
-from tests.support.servers import Server
 
 
-class MongoBackend:
+class MongoBackend(ServerBackend):
     """Implements Backend; the payload is in a field of its own, where it may be anything."""
 
     source = "mongodb"
     many = 1000  # the stand-in looks at every document for every question
 
     def __init__(self) -> None:
-        self._stack = ExitStack()
-        self._server: Server
+        super().__init__(mongo_server)
 
     def settings(self, queue: str) -> dict[str, Any]:
         """Return what is its own."""
@@ -30,26 +28,14 @@ class MongoBackend:
 
     def credentials(self) -> dict[str, str]:
         """Return the URL."""
-        return {"source-url": self._server.url}
-
-    async def start(self) -> None:
-        """Start the stand-in."""
-        self._server = self._stack.enter_context(mongo_server())
-
-    async def stop(self) -> None:
-        """Stop it."""
-        self._stack.close()
-
-    async def restart(self) -> None:
-        """It would forget everything."""
-        raise NotImplementedError
+        return {"source-url": self.server.url}
 
     async def prepare(self, queue: str) -> None:
         """A collection is there when it is used."""
 
     @asynccontextmanager
     async def _documents(self, queue: str) -> AsyncIterator[Any]:
-        client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(self._server.url)
+        client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(self.server.url)
         async with client:
             yield client.get_default_database()[queue]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -11,21 +11,20 @@ import orjson
 import redis.asyncio as redis
 
 from orchestrator import keys
-from tests.conformance.backend import Message
-from tests.support.servers import Server, redis_server
+from tests.conformance.backend import Message, ServerBackend
+from tests.support.servers import redis_server
 
 GROUP = "g"
 
 
-class RedisStreamBackend:
-    """Implements Backend over a Redis of its own, which writes everything down at once."""
+class RedisStreamBackend(ServerBackend):
+    """Implements Backend and Restarts over a Redis of its own, which writes everything down at once."""
 
     source = "redis_stream"
     many = 10_000
 
     def __init__(self) -> None:
-        self._stack = ExitStack()
-        self._server: Server
+        super().__init__(partial(redis_server, "--appendonly", "yes", "--appendfsync", "always"))
 
     def settings(self, queue: str) -> dict[str, Any]:
         """Return what is its own."""
@@ -33,26 +32,18 @@ class RedisStreamBackend:
 
     def credentials(self) -> dict[str, str]:
         """Return the way to this Redis."""
-        return {"redis-url": self._server.url}
-
-    async def start(self) -> None:
-        """Start Redis."""
-        self._server = self._stack.enter_context(redis_server("--appendonly", "yes", "--appendfsync", "always"))
-
-    async def stop(self) -> None:
-        """Stop Redis."""
-        self._stack.close()
+        return {"redis-url": self.server.url}
 
     async def restart(self) -> None:
         """Cut its power, and start it with its log."""
-        self._server.kill()
-        self._server.start()
+        self.server.kill()
+        self.server.start()
 
     async def prepare(self, queue: str) -> None:
         """The source makes stream and group."""
 
     def _client(self) -> redis.Redis:
-        return redis.Redis.from_url(self._server.url, decode_responses=True)
+        return redis.Redis.from_url(self.server.url, decode_responses=True)
 
     async def put(self, queue: str, messages: Sequence[Message]) -> list[str]:
         """Append an entry each."""

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.jobs import Scope
 from orchestrator.ledger.chunks import EXTERNAL_TENANT
-from tests.conformance.backend import Message
+from tests.conformance.backend import Message, Restarts
 from tests.conformance.conftest import KEEPING
 from tests.conformance.workers import LEASE, Workers, message
 from tests.support.wait import wait_until
@@ -164,6 +164,7 @@ async def test_a_server_that_dies_costs_nothing(workers: Workers) -> None:
     await workers.put(*[message(sleep=0.2)] * 40)
     async with workers.start("a"), workers.start("b"):
         await workers.until("processed", 4)
+        assert isinstance(workers.backend, Restarts)
         await workers.backend.restart()
         await workers.until("processed", 40)
         await workers.done()

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.servers import Server, directory, free_port
+from tests.support.servers import Server, free_port, plain_server
 
 
 @contextlib.contextmanager
@@ -15,11 +15,6 @@ def mongo_server() -> Iterator[Server]:
     """Run one; its URL names a database."""
     port = free_port()
     program = Path(__file__).with_name("mongowire.py")
-    with directory(None) as where:
-        url = f"mongodb://127.0.0.1:{port}/work?directConnection=true"
-        server = Server(url, port, [sys.executable, str(program), str(port)], where, None)
-        server.start()
-        try:
-            yield server
-        finally:
-            server.kill()
+    url = f"mongodb://127.0.0.1:{port}/work?directConnection=true"
+    with plain_server(url, port, sys.executable, str(program), str(port)) as server:
+        yield server

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from aiobotocore.session import get_session
 
-from tests.support.servers import Server, directory, free_port
+from tests.support.servers import Server, free_port, plain_server
 
 REGION = "eu-central-1"
 KEY = "AKIAEXAMPLE:secret"
@@ -24,14 +24,9 @@ KEY = "AKIAEXAMPLE:secret"
 def moto_server() -> Iterator[Server]:
     """Run one on a free port."""
     port = free_port()
-    with directory(None) as where:
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-        server = Server(f"http://127.0.0.1:{port}", port, command, where, None)
-        server.start()
-        try:
-            yield server
-        finally:
-            server.kill()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with plain_server(f"http://127.0.0.1:{port}", port, *command) as server:
+        yield server
 
 
 @contextlib.asynccontextmanager

@@ -93,18 +93,24 @@ def directory(owner: str | None) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def redis_server(*options: str) -> Iterator[Server]:
-    """Run a Redis without persistence, unless the options say otherwise: it starts empty after a kill."""
-    port = free_port()
-    with directory(None) as data:
-        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        command += options
-        server = Server(f"redis://127.0.0.1:{port}/0", port, command, data, None)
+def plain_server(url: str, port: int, *command: str) -> Iterator[Server]:
+    """Run a server that writes nothing worth ending well for: it is killed."""
+    with directory(None) as where:
+        server = Server(url, port, list(command), where, None)
         server.start()
         try:
             yield server
         finally:
             server.kill()
+
+
+@contextlib.contextmanager
+def redis_server(*options: str) -> Iterator[Server]:
+    """Run a Redis without persistence, unless the options say otherwise: it starts empty after a kill."""
+    port = free_port()
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with plain_server(f"redis://127.0.0.1:{port}/0", port, *command, *options) as server:
+        yield server
 
 
 def _copy(install: Path, target: Path) -> Path:

@@ -89,7 +89,5 @@ class Resolution(BaseModel):
     done: int = Field(description="letters retried or dropped by this call")
     more: bool = Field(description=f"a call takes the oldest {MOST_AT_ONCE}; there are more: call again")
     skipped: int = Field(description="of `ids`: unknown, another tenant's, or resolved before")
-    only_to_drop: int = Field(
-        description="of a retry: letters that cannot be retried here: drop them, or use their queue's tools"
-    )
+    only_to_drop: int = Field(description="of a retry: they cannot be retried here; drop them, or use their queue")
     jobs: list[RetryJob] = Field(description="of a retry: the new jobs, one for each job the chunks came from")

@@ -99,6 +99,13 @@ def _text(payload: Mapping[str, Any], name: str) -> str:
     return value or ""
 
 
+def result_of(delivery: Delivery) -> dict[str, Any]:
+    """Return what the handler found, as JSON can hold it, for queues that keep results."""
+    found = delivery.result
+    detail: dict[str, Any] = orjson.loads(orjson.dumps(dict(found.detail or {})))
+    return {"entities": found.entities, "relations": found.relations, "detail": detail}
+
+
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
 

@@ -19,8 +19,8 @@ from orchestrator.deliveries import Delivery
 from orchestrator.errors import CredentialError, DependencyError
 from orchestrator.jobs import ChunkStatus
 from orchestrator.sources.base import SourceSetup
-from orchestrator.sources.foreign import Rules, fill, job_id, spread
-from orchestrator.sources.mongodb_documents import Names, payload_of
+from orchestrator.sources.foreign import Rules, fill, job_id, result_of, spread
+from orchestrator.sources.mongodb_documents import payload_of
 from orchestrator.sources.options import read_options
 
 CREDENTIAL = "source-url"
@@ -80,7 +80,6 @@ class MongoSource:
         self._options = o
         self._rules = Rules(o.required, o.largest_bytes)
         self._match = {o.match_field: o.match_value} if o.match_field else {}
-        self._names = Names(o.payload_field)
 
     async def open(self, consumers: Sequence[str]) -> None:
         """Make the indexes that claims need; MongoDB knows no consumers."""
@@ -140,7 +139,7 @@ class MongoSource:
             chunk_id="",
             handle=(document["_id"], token),
         )
-        return fill(delivery, payload_of(document, self._names), self._rules)
+        return fill(delivery, payload_of(document, self._options.payload_field), self._rules)
 
     async def renew(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Renew in one update, and look which documents are no longer ours in one find."""
@@ -173,9 +172,7 @@ class MongoSource:
     def _ended(self, delivery: Delivery) -> dict[str, Any]:
         o = self._options
         if delivery.ended_as is ChunkStatus.PROCESSED:
-            found = delivery.result
-            result = {"entities": found.entities, "relations": found.relations, "detail": dict(found.detail or {})}
-            return _end({"status": o.completed, "result": result, "error": None})
+            return _end({"status": o.completed, "result": result_of(delivery), "error": None})
         status = o.cancelled if delivery.ended_as is ChunkStatus.CANCELLED else o.failed
         return _end({"status": status, "error": delivery.reason[:REASON_LENGTH]})
 

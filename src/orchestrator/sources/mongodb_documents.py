@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,17 +12,13 @@ STATE = frozenset(
 """Fields that are the queue's and not the payload's, in a document without a field for the payload."""
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
-    """Where the payload is."""
+def payload_of(document: Mapping[str, Any], field: str) -> Any:
+    """Return what is in that field; without a name for it, the document.
 
-    payload_field: str  # empty: the document itself
-
-
-def payload_of(document: Mapping[str, Any], names: Names) -> Any:
-    """Return the payload; times become ISO 8601 texts, and ids of MongoDB their hexadecimal digits."""
-    if names.payload_field:
-        return _plain(document.get(names.payload_field))
+    Times become ISO 8601 texts, and ids of MongoDB their hexadecimal digits.
+    """
+    if field:
+        return _plain(document.get(field))
     return {name: _plain(value) for name, value in document.items() if name not in STATE}
 
 

@@ -19,7 +19,7 @@ from orchestrator.settings.credentials import Credentials
 from orchestrator.sources.base import SourceSetup
 from orchestrator.sources.foreign import Rules, fill, job_id, spread
 from orchestrator.sources.options import read_options
-from orchestrator.sources.sqs_calls import MOST, STALE, Entry, in_batches, reachable
+from orchestrator.sources.sqs_calls import MOST, STALE, in_batches, reachable
 from orchestrator.sources.sqs_dead import DeadLetters
 
 log = logging.getLogger("orchestrator.sources")
@@ -183,23 +183,13 @@ class SqsSource:
     async def _hide(self, what: str, wanted: Sequence[tuple[Delivery, int]]) -> list[int]:
         """Set visibility timeouts; return the indexes of those whose handle is good no more."""
         entries = [{"ReceiptHandle": _handle(d), "VisibilityTimeout": seconds} for d, seconds in wanted]
-
-        async def act(batch: list[Entry]) -> Mapping[str, Any]:
-            reply: Mapping[str, Any] = await self._client.change_message_visibility_batch(
-                QueueUrl=self._url, Entries=batch
-            )
-            return reply
-
+        act = partial(self._client.change_message_visibility_batch, QueueUrl=self._url)
         with reachable(what, self._queue):
             return _stale(what, await in_batches(entries, act))
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         """Delete the messages: SQS knows no other end."""
-
-        async def act(batch: list[Entry]) -> Mapping[str, Any]:
-            reply: Mapping[str, Any] = await self._client.delete_message_batch(QueueUrl=self._url, Entries=batch)
-            return reply
-
+        act = partial(self._client.delete_message_batch, QueueUrl=self._url)
         with reachable("ack", self._queue):
             _stale("ack", await in_batches([{"ReceiptHandle": _handle(d)} for d in deliveries], act))
 

@@ -28,8 +28,8 @@ REFUSED = frozenset(
 MISSING = frozenset({"NonExistentQueue", "QueueDoesNotExist"})
 
 Entry = dict[str, Any]
-Act = Callable[[list[Entry]], Awaitable[Mapping[str, Any]]]
-"""Send one batch of entries; their `Id` is set here."""
+Act = Callable[..., Awaitable[Mapping[str, Any]]]
+"""A method of the client that takes a batch as `Entries`; their `Id` is set here."""
 
 
 @contextmanager
@@ -74,7 +74,7 @@ async def _batch(entries: Sequence[Entry], act: Act) -> dict[int, str]:
     left = {n: {**entry, "Id": str(n)} for n, entry in enumerate(entries)}
     refused: dict[int, str] = {}
     for last in (*[False] * (TRIES - 1), True):
-        reply = await act(list(left.values()))
+        reply = await act(Entries=list(left.values()))
         failed = {int(f["Id"]): f for f in reply.get("Failed", ())}
         refused |= {n: str(f.get("Code", "")).rpartition(".")[2] for n, f in failed.items() if f.get("SenderFault")}
         left = {n: left[n] for n in failed if n not in refused}

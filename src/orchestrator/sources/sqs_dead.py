@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from orchestrator.errors import DependencyError
@@ -46,7 +47,7 @@ class DeadLetters:
                     await self._send(self._queue_url, [self._revived(message)])
                     gone.discard(origin)
                 await self._client.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
-        await in_batches(others, self._show)
+        await in_batches(others, partial(self._client.change_message_visibility_batch, QueueUrl=self._url))
         return sorted(gone)
 
     async def _receive(self) -> list[Mapping[str, Any]]:
@@ -61,16 +62,8 @@ class DeadLetters:
         found: list[Mapping[str, Any]] = reply.get("Messages", [])
         return found
 
-    async def _show(self, batch: list[Entry]) -> Mapping[str, Any]:
-        reply: Mapping[str, Any] = await self._client.change_message_visibility_batch(QueueUrl=self._url, Entries=batch)
-        return reply
-
     async def _send(self, url: str, entries: Sequence[Entry]) -> None:
-        async def act(batch: list[Entry]) -> Mapping[str, Any]:
-            reply: Mapping[str, Any] = await self._client.send_message_batch(QueueUrl=url, Entries=batch)
-            return reply
-
-        if refused := await in_batches(entries, act):
+        if refused := await in_batches(entries, partial(self._client.send_message_batch, QueueUrl=url)):
             codes = ", ".join(sorted(set(refused.values())))
             raise DependencyError(f"SQS refuses messages ({codes}); check the policy and the type of {url}")
 

@@ -6,14 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from redis.exceptions import RedisError
-
-from orchestrator.errors import DependencyError
 from orchestrator.jobs import Scope
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.pauses import Pause
 from orchestrator.settings import WorkerTypeSettings
 from orchestrator.sources.base import Source
+from orchestrator.why.facts import missing_entries
 
 STILL_SECONDS = 600.0
 """A job that should move and has not for so long is named."""
@@ -64,7 +62,7 @@ async def look(ledger: Ledger, kind: WorkerTypeSettings, source: Source | None) 
 
     Raises DependencyError when PostgreSQL does not answer.
     """
-    redis, missing = await missing_entries(ledger, kind.name, kind.stream, source) if source else ("", 0)
+    redis, missing = await missing_entries(ledger, kind.name, kind.stream, source.depth) if source else ("", 0)
     totals = (await ledger.workers.totals()).get(kind.name)
     own = {(Scope.TYPE, kind.name), (Scope.QUEUE, kind.stream)}
     shared = {Scope.TENANT, Scope.JOB}
@@ -81,20 +79,6 @@ async def look(ledger: Ledger, kind: WorkerTypeSettings, source: Source | None) 
         pauses=pauses,
         still=[row["job_id"] for row in await ledger.database.fetch("doctor_still", kind.name, STILL_SECONDS)],
     )
-
-
-async def missing_entries(ledger: Ledger, worker_type: str, queue: str, source: Source) -> tuple[str, int]:
-    """Return why the queue cannot be asked, and how many entries it should hold and does not.
-
-    The two numbers are read one after the other, so work that moves in between may make them differ: the smaller of
-    two looks counts.
-    """
-    try:
-        before = await source.depth()
-        live = await ledger.chunks.count_live(worker_type, queue)
-        return "", max(0, live - max(before, await source.depth()))
-    except (RedisError, OSError, DependencyError) as error:
-        return str(error), 0
 
 
 def findings(seen: Look) -> list[Finding]:

@@ -12,7 +12,7 @@ from orchestrator.ledger.jobs import Job
 from orchestrator.why.situation import OTHERS, Ahead, Holding, Later, Situation
 
 Depth = Callable[[], Awaitable[int]]
-"""Say how many entries Redis holds for the job's queue, waiting, delayed or in flight."""
+"""Say how many entries Redis holds for a queue, waiting, delayed or in flight."""
 
 
 async def situation(
@@ -36,7 +36,7 @@ async def situation(
     ahead = await database.fetch("why_ahead", job.job_id, job.queue)
     undispatched = await database.value("why_undispatched", job.job_id)
     alive = await ledger.workers.alive(lease_seconds)
-    redis, missing = await _missing(ledger, job, depth) if depth else ("", 0)
+    redis, missing = await missing_entries(ledger, job.worker_type, job.queue, depth) if depth else ("", 0)
     later = None
     if queued["later"]:
         due, attempts, error = queued["due_at"], queued["attempts"], queued["error"]
@@ -66,7 +66,7 @@ def _named(ahead: Sequence[Ahead], only_tenant: str | None) -> list[Ahead]:
     return [*(a for a in ahead if a.tenant == only_tenant), *([Ahead(tenant=OTHERS, chunks=others)] if others else [])]
 
 
-async def _missing(ledger: Ledger, job: Job, depth: Depth) -> tuple[str, int]:
+async def missing_entries(ledger: Ledger, worker_type: str, queue: str, depth: Depth) -> tuple[str, int]:
     """Return why Redis cannot be asked, and how many entries it should hold and does not.
 
     The two numbers are read one after the other, so work that moves in between may make them differ: the smaller of
@@ -74,7 +74,7 @@ async def _missing(ledger: Ledger, job: Job, depth: Depth) -> tuple[str, int]:
     """
     try:
         before = await depth()
-        live = await ledger.chunks.count_live(job.worker_type, job.queue)
+        live = await ledger.chunks.count_live(worker_type, queue)
         return "", max(0, live - max(before, await depth()))
     except (RedisError, OSError, DependencyError) as error:
         refused = isinstance(error.__cause__ or error, AuthenticationError | NoPermissionError)
