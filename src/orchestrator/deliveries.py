@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -43,8 +43,8 @@ class Delivery:
     chunks_total: int | None = None  # declared by an external producer
     problem: str | None = None  # why the entry is malformed; such a delivery is buried
     handle: Any = None  # what this delivery is settled with at the source, when the receipt alone will not do
-    attempts_max: int | None = None  # the producer's own limit, where its queue has one
-    backoff: Callable[[int], float] | None = None  # the producer's own: attempt -> seconds until the next
+    attempts_left: int | None = None  # that the producer allows, this one included; None: it is ours to say
+    backoff_seconds: float | None = None  # that the producer wants before the next one; None: it is ours to say
 
     lease_token: int = 0
     attempt: int = 1  # 1-based run of the handler
@@ -54,7 +54,7 @@ class Delivery:
 
     ended_as: ChunkStatus = ChunkStatus.PROCESSED
     result: Result = NOTHING
-    reason: str = ""  # of an end as failed or cancelled
+    reason: str = ""  # of an end as failed or cancelled, or of a failed attempt
 
     @property
     def key(self) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from _pytest.mark import ParameterSet
 
 from orchestrator.ledger import Ledger
 from tests.conformance.backend import Backend
+from tests.conformance.bullmq_backend import BullBackend
 from tests.conformance.mongodb_backend import MongoBackend
 from tests.conformance.redis_stream_backend import RedisStreamBackend
 from tests.conformance.sqs_backend import SqsBackend
@@ -19,6 +20,7 @@ from tests.conformance.workers import Workers
 
 BACKENDS: dict[str, Callable[[], Backend]] = {
     "redis_stream": RedisStreamBackend,
+    "bullmq": BullBackend,
     "sqs": SqsBackend,
     "mongodb": MongoBackend,
 }
@@ -28,7 +30,7 @@ def _grouped(names: Iterable[str]) -> list[ParameterSet]:
     return [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
 
 
-KEEPING = _grouped(["redis_stream"])
+KEEPING = _grouped(["redis_stream", "bullmq"])
 """Those whose server has everything again after a restart."""
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from orchestrator.errors import DependencyError
 from orchestrator.jobs import ChunkStatus
 from orchestrator.pool.held import Held
-from orchestrator.sources.base import Source
+from orchestrator.sources.base import Progress, Source
 from orchestrator.tracker.tracker import JobTracker
 
 log = logging.getLogger("orchestrator.workers")
@@ -29,6 +29,7 @@ class Leases:
         self._tracker = tracker
         self._held = held
         self._heartbeat = heartbeat_seconds
+        self._shown: dict[tuple[str, str], str] = {}  # the step of each delivery that the queue shows
         self.ticked = time.monotonic()
 
     async def run(self) -> None:
@@ -39,6 +40,7 @@ class Leases:
             self.ticked = time.monotonic()
             try:
                 await self._check()
+                await self._show()
                 if self.ticked >= renew_at:
                     renew_at = self.ticked + self._heartbeat
                     await self._renew()
@@ -69,3 +71,13 @@ class Leases:
         for held in running:
             if held.delivery.key in lost:
                 held.interrupt()
+
+    async def _show(self) -> None:
+        """Tell a queue that can show it which step each delivery is at, as far as that has changed."""
+        if not isinstance(self._source, Progress):
+            return
+        held = {h.delivery.key: h for h in self._held() if h.task is not None and h.doing}
+        steps = {key: h.doing for key, h in held.items()}
+        if new := [(held[key].delivery, step) for key, step in steps.items() if self._shown.get(key) != step]:
+            await self._source.progress(new)
+        self._shown = steps

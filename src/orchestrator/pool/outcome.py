@@ -67,13 +67,14 @@ def failed(
         return Outcome(Verdict.FAILED, reason=f"rejected: {_text(error)}", usage=usage)
     else:
         reason = _text(error) if isinstance(error, RetryError) else f"{type(error).__name__}: {_text(error)}"
-    attempts = delivery.attempts_max or policy.attempts
+    left = delivery.attempts_left
+    attempts = policy.attempts if left is None else delivery.attempt + left - 1
     if delivery.attempt >= attempts:
         reason = f"{reason} (attempt {delivery.attempt} of {attempts})"
         return Outcome(Verdict.FAILED, reason=reason, usage=usage)
     delay = error.delay_seconds if isinstance(error, RetryError) else None
-    if delay is None and delivery.backoff is not None:
-        delay = delivery.backoff(delivery.attempt)
+    if delay is None:
+        delay = delivery.backoff_seconds
     if delay is None:
         base, cap = policy.backoff_base_seconds, policy.backoff_cap_seconds
         delay = full_jitter(delivery.attempt, base_seconds=base, cap_seconds=cap, rng=rng)

@@ -62,6 +62,7 @@ class Settler:
         for delivery, outcome in accepted:
             if outcome.result is not None:
                 delivery.result = outcome.result
+            delivery.reason = outcome.reason if outcome.verdict is Verdict.RETRY else ""
         done = [*ended, *(d for d, o in accepted if o.verdict is Verdict.PROCESSED)]
         if done:
             await self._source.ack(done)

@@ -61,7 +61,10 @@ class Source(Protocol):
         """
 
     async def retry(self, deliveries: Sequence[tuple[Delivery, float]]) -> None:
-        """Give the deliveries back, each due after its delay in seconds, not earlier."""
+        """Give the deliveries back, each due after its delay in seconds, not earlier.
+
+        `reason` is that of a failed attempt; it is empty when a delivery is only put off.
+        """
 
     async def bury(self, deliveries: Sequence[tuple[Delivery, str]]) -> None:
         """Move the deliveries to the dead letters, each with its reason."""
@@ -94,8 +97,8 @@ class Foreign(Protocol):
 class Progress(Protocol):
     """A source whose queue can show how far a delivery is."""
 
-    async def progress(self, delivery: Delivery, doing: str) -> None:
-        """Show the step at the queue; best effort."""
+    async def progress(self, steps: Sequence[tuple[Delivery, str]]) -> None:
+        """Show which step each delivery is at; best effort."""
 
 
 @dataclass(slots=True, frozen=True)

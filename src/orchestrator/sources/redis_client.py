@@ -25,8 +25,8 @@ UNREACHABLE = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, M
 SOCKET_SLACK_SECONDS = 10.0
 
 
-def connect(url: str, *, read_block_seconds: float = 1.0) -> redis.Redis:
-    """Return a client of `url`, not yet connected.
+def connect(url: str, *, read_block_seconds: float = 1.0, text: bool = False) -> redis.Redis:
+    """Return a client of `url`, not yet connected; `text`: its replies are str, whatever bytes a stranger wrote.
 
     Its socket timeout lies above the longest block: redis-py's own default would cut blocking reads.
     """
@@ -37,6 +37,8 @@ def connect(url: str, *, read_block_seconds: float = 1.0) -> redis.Redis:
         health_check_interval=30,
         retry=Retry(NoBackoff(), 1),  # one fresh connection; the loops above know better how to wait
         max_connections=256,
+        decode_responses=text,
+        encoding_errors="replace" if text else "strict",
     )
 
 
@@ -46,13 +48,12 @@ def script(name: str) -> str:
 
 
 @contextmanager
-def reachable(what: str) -> Iterator[None]:
+def reachable(what: str, advice: str = "check `systemctl status redis-server`") -> Iterator[None]:
     """Turn what Redis being away looks like into DependencyError; never with the URL, which holds a password."""
     try:
         yield
     except UNREACHABLE as error:
         kind = type(error).__name__
-        advice = "check `systemctl status redis-server`"
         raise DependencyError(f"Redis does not answer ({kind} while trying to {what}); {advice}") from error
     except NoPermissionError as error:
         raise DependencyError(f"Redis lets its user not {what}: {error}; check the role's ACL file") from error

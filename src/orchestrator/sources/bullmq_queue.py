@@ -1,0 +1,157 @@
+"""The calls of the bullmq library by which one works without its worker loop: undocumented, so all of them are here.
+
+tests/integration/test_bullmq_contract.py holds what we rely on; the version is pinned. Settles go out in one pipeline,
+built by the library's own functions for the arguments of its scripts.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis.asyncio as redis
+from bullmq import Job, Worker
+from redis.exceptions import RedisError
+
+from orchestrator.sources.bullmq_jobs import LIFE, number, sound
+from orchestrator.sources.redis_client import UNREACHABLE
+
+log = logging.getLogger("orchestrator.sources")
+
+STATES = ("wait", "paused", "prioritized", "delayed", "active")
+NEVER = 1 << 30
+"""How often a job may stall before the queue fails it by itself: that is the ledger's to count."""
+
+ENDS = {"completed": ("returnvalue", "removeOnComplete"), "failed": ("failedReason", "removeOnFail")}
+"""State -> the field of its outcome, and the option that says whether such jobs are kept."""
+
+Call = tuple[str, list[Any], list[Any]]
+"""(script, keys, arguments)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A job we hold the lock of."""
+
+    job: Any
+    token: str
+    fields: Mapping[str, str]  # its hash as it was when it was taken
+
+
+class BullQueue:
+    """One queue. Methods raise what redis-py raises."""
+
+    def __init__(self, client: redis.Redis, name: str, *, prefix: str, lock_ms: int) -> None:
+        """`client` decodes its replies."""
+        self._client = client
+        self._lock_ms = lock_ms
+        options = {"connection": client, "autorun": False, "lockDuration": lock_ms, "prefix": prefix}
+        self._worker: Any = Worker(name, None, options)  # no processor: the loop is ours
+        self._backend = self._worker.backend
+        self._scripts = self._backend.scripts
+        self.due_ms = 0  # when the next delayed job is due, as the last look at an empty queue found; 0: none
+
+    async def take(self, token: str) -> Taken | None:
+        """Take the next job and lock it; None when there is none that may run."""
+        found, job_id, _, due = await self._backend.moveToActive(token, self._worker.opts)
+        if not found:
+            self.due_ms = int(due or 0)
+            return None
+        job = Job.fromJSON(self._worker, sound(found), job_id)
+        if job.repeatJobKey:
+            await self._schedule_next(job)
+        return Taken(job, token, found)
+
+    async def _schedule_next(self, job: Any) -> None:
+        """Make the next iteration of a job scheduler; whoever takes one has to."""
+        try:
+            await self._worker._scheduleNextIteration(job)
+        except UNREACHABLE:
+            raise
+        except Exception as error:  # as the library does: a scheduler that is wrong stops no job
+            kind = type(error).__name__
+            log.warning("the next iteration of a job scheduler was not made", extra={"error": kind})
+
+    async def arrived(self, seconds: float) -> None:
+        """Wait until a job may have come or be due, at most so long."""
+        if self.due_ms:
+            seconds = min(seconds, max(0.0, self.due_ms / 1000 - time.time()))
+        if seconds > 0:
+            await self._client.bzpopmin(self._backend.keys["marker"], timeout=seconds)
+
+    async def extend(self, taken: Sequence[Taken]) -> list[str]:
+        """Renew locks; return the ids of the jobs whose lock is not ours."""
+        ids, tokens = [t.job.id for t in taken], [t.token for t in taken]
+        lost: list[str] = await self._backend.extendLocks(ids, tokens, self._lock_ms)
+        return lost
+
+    async def missing(self, ids: Sequence[str]) -> list[str]:
+        """Return which of these jobs are not in the queue any more."""
+        async with self._client.pipeline(transaction=False) as pipe:
+            for job_id in ids:
+                pipe.exists(self._backend.toKey(job_id))
+            return [job_id for job_id, there in zip(ids, await pipe.execute(), strict=True) if not there]
+
+    async def move_stalled(self) -> None:
+        """Put jobs back whose lock has lapsed. The queue lets its workers look only so often, whoever asks."""
+        await self._backend.moveStalledJobsToWait(NEVER, max(1, self._lock_ms // 2))
+
+    def completed(self, taken: Taken, value: Any) -> Call:
+        """Return the call that completes a job."""
+        return self._finished(taken, "completed", value, {})
+
+    def failed(self, taken: Taken, reason: str) -> Call:
+        """Return the call that fails a job for good."""
+        return self._finished(taken, "failed", reason, {"failedReason": reason})
+
+    def _finished(self, taken: Taken, state: str, value: Any, also: dict[str, str]) -> Call:
+        field, option = ENDS[state]
+        keep = taken.job.opts.get(option, False)
+        fields = {**also, LIFE: str(number(taken.fields, LIFE) + 1)}
+        keys, args = self._scripts.moveToFinishedArgs(taken.job, value, field, keep, state, taken.token, False, fields)
+        return "moveToFinished", keys, args
+
+    def later(self, taken: Taken, delay_ms: int, reason: str) -> Call:
+        """Return the call that delays a job; with a reason it has failed once more, without it is only put off."""
+        options = {"fieldsToUpdate": {"failedReason": reason}} if reason else {"skipAttempt": True}
+        now = round(time.time() * 1000)
+        keys, args = self._scripts.moveToDelayedArgs(taken.job.id, now, taken.token, delay_ms, options)
+        return "moveToDelayed", keys, args
+
+    async def settle(self, calls: Sequence[Call]) -> list[int]:
+        """Make the calls in one round trip; return their codes, negative where a job was not ours to settle."""
+        scripts = self._scripts.commands
+        async with self._client.pipeline(transaction=False) as pipe:
+            for name, keys, args in calls:
+                await scripts[name](keys=keys, args=args, client=pipe)
+            replies = await pipe.execute(raise_on_error=False)
+        if errors := [reply for reply in replies if isinstance(reply, RedisError)]:
+            raise errors[0]
+        return [reply if isinstance(reply, int) else 0 for reply in replies]
+
+    async def show(self, steps: Sequence[tuple[Taken, str]]) -> None:
+        """Write how far jobs are, for QueueEvents and dashboards; what is gone is left."""
+        for taken, step in steps:
+            try:
+                await self._backend.updateProgress(taken.job.id, {"step": step})
+            except TypeError:  # the library's word for a job that is not there any more
+                continue
+
+    async def depth(self) -> int:
+        """Return how many jobs wait, are delayed or are at work."""
+        return sum(int(count) for count in await self._backend.getCounts(list(STATES)))
+
+    async def revive(self, job_id: str) -> bool:
+        """Put a failed job back, with all its attempts; return whether there was one."""
+        fields = await self._backend.getJobData(job_id)
+        if not fields:
+            return False
+        job = Job.fromJSON(self._worker, sound(fields), job_id)
+        try:
+            await self._backend.reprocessJob(job, "failed", {"resetAttemptsMade": True})
+        except TypeError:  # it is there, and has not failed
+            return False
+        return True
