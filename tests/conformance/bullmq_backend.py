@@ -55,12 +55,12 @@ class BullBackend(ServerBackend):
         async with self._queue(queue) as made, redis.Redis.from_url(self.server.url) as client:
             for start in range(0, len(messages), 1000):
                 some = messages[start : start + 1000]
-                odd = any(not _is_object(message) for message in some)
+                odd = any(isinstance(message.payload, str | bytes) for message in some)
                 if odd:
                     await made.pause()
                 jobs = await made.addBulk([{"name": "work", "data": _data(m), "opts": {"attempts": 0}} for m in some])
                 for job, message in zip(jobs, some, strict=True):
-                    if not _is_object(message):
+                    if isinstance(message.payload, str | bytes):
                         await client.hset(f"bull:{queue}:{job.id}", "data", message.payload)
                 if odd:
                     await made.resume()
@@ -77,12 +77,9 @@ class BullBackend(ServerBackend):
         """Return the reasons of the failed jobs."""
         async with redis.Redis.from_url(self.server.url, decode_responses=True) as client:
             failed = await client.zrange(f"bull:{queue}:failed", 0, -1)
-            return [str(await client.hget(f"bull:{queue}:{job_id}", "failedReason")) for job_id in failed]
-
-
-def _is_object(message: Message) -> bool:
-    return not isinstance(message.payload, str | bytes)
+            reasons = [await client.hget(f"bull:{queue}:{job_id}", "failedReason") for job_id in map(str, failed)]
+        return [reason if isinstance(reason, str) else "" for reason in reasons]
 
 
 def _data(message: Message) -> Any:
-    return message.payload if _is_object(message) else {}
+    return {} if isinstance(message.payload, str | bytes) else message.payload
