@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,15 +39,17 @@ class Server:
     directory: Path
     user: str | None
     process: subprocess.Popen[bytes] | None = None
+    says_ready: Callable[[], bool] = lambda: True
+    """Asked once its port answers: PostgreSQL listens before it serves."""
 
     def start(self) -> None:
-        """Start the process and wait until its port answers."""
+        """Start the process and wait until it serves."""
         log = (self.directory.parent / f"{self.directory.name}.log").open("ab")
         with log:
             self.process = subprocess.Popen(
                 self.command, stdout=log, stderr=log, cwd=self.directory, user=self.user, start_new_session=True
             )
-        _wait_for_port(self.port, self.process, Path(log.name))
+        _wait_until_served(self, self.process, Path(log.name))
 
     def kill(self) -> None:
         """End it as a power cut would."""
@@ -65,15 +67,16 @@ class Server:
         self.process = None
 
 
-def _wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_served(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
     limit = time.monotonic() + 30
     while time.monotonic() < limit:
         if process.poll() is not None:
             break
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", server.port), timeout=1):
+            if server.says_ready():
+                return
         time.sleep(0.02)
-    raise RuntimeError(f"server on port {port} did not start:\n{log.read_text(errors='replace')[-2000:]}")
+    raise RuntimeError(f"server on port {server.port} did not start:\n{log.read_text(errors='replace')[-2000:]}")
 
 
 @contextlib.contextmanager
@@ -146,6 +149,7 @@ def postgres_server() -> Iterator[Server]:
         for key, value in options.items():
             command += ["-c", f"{key}={value}"]
         server = Server(f"postgresql://postgres@127.0.0.1:{port}", port, command, data, owner)
+        server.says_ready = lambda: (data / "postmaster.pid").read_text().split()[-1] == "ready"
         server.start()
         try:
             yield server

@@ -24,11 +24,13 @@ class LightRAGSettings(Settings):
     embedding_dimensions: int = 384
     embedding_max_tokens: int = 8192
     working_dir: str = "/var/lib/orchestrator/lightrag"  # file storages only
-    kv_storage: str = "PGKVStorage"
-    doc_status_storage: str = "PGDocStatusStorage"
-    graph_storage: str = "PGTableGraphStorage"
-    vector_storage: str = "PGVectorStorage"
-    storage_options: Mapping[str, str] = field(default_factory=dict)  # e.g. QDRANT_URL, NEO4J_URI; never a secret
+    kv_storage: str = "PGKVStorage"  # or JsonKVStorage: files, for a single host
+    doc_status_storage: str = "PGDocStatusStorage"  # or JsonDocStatusStorage
+    graph_storage: str = "PGTableGraphStorage"  # or NetworkXStorage, Neo4JStorage
+    vector_storage: str = "PGVectorStorage"  # or NanoVectorDBStorage, QdrantVectorDBStorage
+    storage_options: Mapping[str, str] = field(
+        default_factory=dict
+    )  # QDRANT_URL, NEO4J_URI, NEO4J_USERNAME; never a secret
     max_parallel_insert: int = 8  # documents, and model calls, in flight: one chunk is one document
     micro_batch: int = 64  # chunks handed to the pipeline at once
     micro_batch_linger_seconds: float = 0.004

@@ -8,6 +8,7 @@ handler ─▶ workspaces ─▶ ingestor ─▶ admission ─▶ engine (LightR
 from __future__ import annotations
 
 from orchestrator.handlers.base import Handler, HandlerSetup
+from orchestrator.handlers.lightrag import storages
 from orchestrator.handlers.lightrag.handler import TIMEOUT_SECONDS, LightRAGHandler
 from orchestrator.settings import LightRAGSettings, WorkerPoolSettings
 from orchestrator.settings.load import load
@@ -16,6 +17,7 @@ from orchestrator.settings.load import load
 def create(setup: HandlerSetup) -> Handler:
     """Return the handler. Raises SettingsError and CredentialError."""
     settings = load(setup.settings_dir / "workers" / "lightrag_processor.py", LightRAGSettings)
+    storages.check(settings)
     pool = setup.settings_dir / "workers" / "worker_pool.py"
     timeout = TIMEOUT_SECONDS
     if pool.exists():
@@ -27,4 +29,5 @@ def create(setup: HandlerSetup) -> Handler:
         embedding_key=setup.credentials.find("embedding-api-key"),
         redis_url=setup.credentials.find("redis-url"),
         timeout_seconds=timeout,
+        secrets=storages.secrets(settings, setup.credentials.find),
     )

@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightrag import LightRAG, QueryParam
@@ -26,6 +25,7 @@ from lightrag.utils_pipeline import compute_text_content_hash
 
 from orchestrator import keys
 from orchestrator.errors import DependencyError, RetryError
+from orchestrator.handlers.lightrag import storages
 from orchestrator.handlers.lightrag.accounts import Accounts
 from orchestrator.handlers.lightrag.endpoints import Endpoints
 from orchestrator.handlers.lightrag.identity import Document
@@ -51,7 +51,6 @@ CLOSE_SECONDS = 8.0
 BUSY_SECONDS = 2.0
 SCHEMA_POLL_SECONDS = 0.1
 BATCH_ROUNDS = 8  # a document that failed in a batch of the pipeline is tried again only in the next: keep them short
-_FILE_STORAGES = ("Json", "Nano", "NetworkX", "Faiss")
 _STORAGES = (
     "full_docs", "text_chunks", "full_entities", "full_relations", "entity_chunks", "relation_chunks", "entities_vdb",
     "relationships_vdb", "chunks_vdb", "chunk_entity_relation_graph", "llm_response_cache", "doc_status",
@@ -86,7 +85,7 @@ class Engines:
         self._settings = settings
         self._dsn = dsn
         self._accounts = accounts or Accounts()
-        if any(name.startswith("PG") for name in _chosen(settings)):
+        if storages.in_postgres(settings):
             close_pools_that_fail()
         self._endpoints = Endpoints(settings, accounts=self._accounts, **models)
 
@@ -137,15 +136,11 @@ class Engines:
 
     def _arguments(self, workspace: str, *, read_only: bool) -> dict[str, Any]:
         s = self._settings
-        in_files = any(name.startswith(_FILE_STORAGES) for name in _chosen(s))
         return {
             "workspace": workspace,
             # LightRAG creates the directory even when nothing of it lies in files
-            "working_dir": s.working_dir if in_files else str(Path(tempfile.gettempdir())),
-            "kv_storage": s.kv_storage,
-            "doc_status_storage": s.doc_status_storage,
-            "graph_storage": s.graph_storage,
-            "vector_storage": s.vector_storage,
+            "working_dir": s.working_dir if storages.in_files(s) else tempfile.gettempdir(),
+            **storages.chosen(s),
             "tokenizer": Tokenizer("pieces", PieceTokenizer()),
             "llm_model_func": self._endpoints.complete,
             "llm_model_name": s.llm_model,
@@ -283,10 +278,6 @@ class Engine:
         """Yield how to end the queues before the models; LightRAG leaves their workers running."""
         for call in (*self._rag.role_llm_funcs.values(), self._rag.embedding_func.func):
             yield call.shutdown
-
-
-def _chosen(settings: LightRAGSettings) -> tuple[str, ...]:
-    return settings.kv_storage, settings.doc_status_storage, settings.graph_storage, settings.vector_storage
 
 
 def _count(row: Mapping[str, Any] | None) -> int:

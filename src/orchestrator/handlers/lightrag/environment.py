@@ -33,8 +33,11 @@ _TLS = {
 }  # fmt: skip
 
 
-def variables(settings: LightRAGSettings, dsn: str) -> dict[str, str]:
-    """Return the environment for a database and the settings. Raises CredentialError; no message shows the DSN."""
+def variables(settings: LightRAGSettings, dsn: str, secrets: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment for a database, the settings and the secrets of other storages (storages.py).
+
+    Raises CredentialError; no message shows the DSN.
+    """
     parts = _split(dsn)
     query = dict(parse_qsl(parts.query))
     host = query.get("host") or unquote(parts.hostname or "")
@@ -51,7 +54,7 @@ def variables(settings: LightRAGSettings, dsn: str) -> dict[str, str]:
         "POSTGRES_MAX_CONNECTIONS": str(settings.postgres_connections),
     }
     tls = {variable: query[key] for key, variable in _TLS.items() if key in query}
-    return {**settings.storage_options, **_FIXED, **named, **tls}
+    return {**settings.storage_options, **_FIXED, **named, **tls, **(secrets or {})}
 
 
 def apply(values: Mapping[str, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from importlib import import_module
 from types import ModuleType
 
@@ -40,11 +41,12 @@ class LightRAGHandler:
         embedding_key: str | None = None,
         redis_url: str | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
+        secrets: Mapping[str, str] | None = None,
     ) -> None:
         """Raise CredentialError when the DSN is none that LightRAG can use.
 
         `timeout_seconds` is when the pool ends a run. Without `redis_url` the model calls of this process alone are
-        limited.
+        limited. `secrets` are those of storages beside PostgreSQL, as variables.
         """
         self._settings = settings
         self._dsn = dsn
@@ -52,7 +54,7 @@ class LightRAGHandler:
         self._timeout = timeout_seconds
         self._accounts = Accounts()
         self._keys = {"llm_key": llm_key, "embedding_key": embedding_key}
-        self._environment = environment.variables(settings, dsn)
+        self._environment = environment.variables(settings, dsn, secrets)
         self._module: ModuleType | None = None
         self._workspaces: Workspaces | None = None
 

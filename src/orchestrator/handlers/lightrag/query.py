@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.handlers.lightrag import environment
+from orchestrator.handlers.lightrag import environment, storages
 from orchestrator.handlers.lightrag.accounts import Accounts
 from orchestrator.handlers.lightrag.handler import ENGINE
 from orchestrator.handlers.lightrag.identity import source_uri, workspace_name
@@ -61,14 +61,15 @@ class QueryEngine:
     """One for a process. LightRAG is loaded at the first question."""
 
     def __init__(self, settings: LightRAGSettings, credentials: Credentials) -> None:
-        """Raise CredentialError when the credential lightrag-dsn is missing or wrong."""
+        """Raise CredentialError when a credential is missing or wrong, SettingsError when a storage cannot be used."""
+        storages.check(settings)
         self._settings = settings
         self._dsn = credentials.read("lightrag-dsn")
         self._keys = {
             "llm_key": credentials.find("llm-api-key"),
             "embedding_key": credentials.find("embedding-api-key"),
         }
-        self._environment = environment.variables(settings, self._dsn)
+        self._environment = environment.variables(settings, self._dsn, storages.secrets(settings, credentials.find))
         self._loading = asyncio.Lock()
         self._redis_url = credentials.find("redis-url")
         self._limiters: Limiters | None = None
