@@ -8,10 +8,14 @@ from uuid import uuid4
 import asyncpg
 import pytest
 import redis.asyncio as redis
+from hypothesis import settings
 
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.schema import migrate
 from tests.support.servers import Server, postgres_server, redis_server
+
+settings.register_profile("ours", deadline=None)  # a busy machine is no failure
+settings.load_profile("ours")
 
 # Tests that share something costly, and therefore a process when several run them.
 TOGETHER = {"deploy/test_lab": "lab", "deploy/test_templates": "templates", "integration/lightrag/": "lightrag"}

@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LIMIT = 300
-FOLDERS = ("src", "tests", "lab", "tools", "bench", "demo", "roles", "playbooks", "molecule")
-ENDINGS = frozenset({".py", ".sql", ".lua", ".yml", ".yaml", ".j2", ".sh", ""})
+FOLDERS = ("src", "tests", "lab", "tools", "bench", "chaos", "roles", "playbooks", "molecule")
+ENDINGS = frozenset({".py", ".sql", ".lua", ".yml", ".yaml", ".j2", ".sh", ".mjs", ""})
+
+NOT_OURS = frozenset({"__pycache__", "node_modules"})
 
 
 def sources(root: Path) -> Iterator[Path]:
     """Yield the source files below the root."""
     for folder in FOLDERS:
         for path in sorted((root / folder).rglob("*")):
-            if path.is_file() and path.suffix in ENDINGS and "__pycache__" not in path.parts:
+            if path.is_file() and path.suffix in ENDINGS and not NOT_OURS.intersection(path.parts):
                 yield path
 
 

@@ -152,7 +152,7 @@ async def test_what_is_paused_waits_on_its_queue(workers: Workers) -> None:
     async with workers.start():
         await workers.until("queued", 2)
         assert await workers.states() == Counter({("queued", 0, 0): 2})
-        assert await pauses.remove(Scope.TENANT, EXTERNAL_TENANT)
+        assert await pauses.remove(Scope.TENANT, EXTERNAL_TENANT, "test")
         await workers.until("processed", 2)
         await workers.done()
     assert await workers.states() == Counter({("processed", 1, 1): 2})

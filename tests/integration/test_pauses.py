@@ -71,7 +71,7 @@ async def test_entries_of_a_paused_tenant_leave_the_stream_and_burn_nothing(ledg
         await wait_until(worker.empty)
         before = await ledger.jobs.get(held.job_id)
         assert (before.processed, before.running, before.queued) == (0, 0, 20)
-        await ledger.pauses.remove(Scope.TENANT, "held")
+        await ledger.pauses.remove(Scope.TENANT, "held", "test")
         resumed = time.monotonic()
         assert (await worker.ended(held.job_id)).processed == 20
         assert time.monotonic() - resumed < 1
@@ -102,7 +102,7 @@ async def test_a_paused_type_or_queue_rests_and_goes_on_within_a_second(
         await ledger.jobs.create(late)
         await wait_until(lambda: reads_nothing(worker))
         assert done < 40 and len(worker.handler.runs) == done and worker.pool.alive()
-        await ledger.pauses.remove(scope, name)
+        await ledger.pauses.remove(scope, name, "test")
         resumed = time.monotonic()
         await wait_until(lambda: more_runs(worker, done))
         assert time.monotonic() - resumed < 1
@@ -132,7 +132,7 @@ async def test_a_paused_jobs_handlers_go_on_and_none_starts(ledger: Ledger, redi
         await wait_until(worker.empty)
         assert (await ledger.jobs.get(job.job_id)).processed == len(worker.handler.runs) == 8
         assert await ledger.chunks.count_live("lightrag", "q") == 0  # nothing is missed, nothing is dispatched again
-        await ledger.pauses.remove(Scope.JOB, job.job_id)
+        await ledger.pauses.remove(Scope.JOB, job.job_id, "test")
         assert (await worker.ended(job.job_id)).status is JobStatus.COMPLETED
         await wait_until(worker.empty)
     assert len(worker.handler.runs) == 30
@@ -153,7 +153,7 @@ async def test_what_a_dead_worker_had_begun_of_a_paused_job_is_taken_over(ledger
     async with system(ledger, redis_url, host="heir") as heir, kept(heir.relay):
         await wait_until(heir.empty)
         assert (await ledger.jobs.get(job.job_id)).processed == len(heir.handler.runs) == 2
-        await ledger.pauses.remove(Scope.JOB, job.job_id)
+        await ledger.pauses.remove(Scope.JOB, job.job_id, "test")
         assert (await heir.ended(job.job_id)).processed == 4
 
 
@@ -167,7 +167,7 @@ async def test_an_external_producers_job_can_be_held_back(ledger: Ledger, redis_
         await wait_until(lambda: known(ledger, "ext", 3))
         await wait_until(worker.empty)
         assert worker.handler.runs == []
-        await ledger.pauses.remove(Scope.TENANT, "stream")
+        await ledger.pauses.remove(Scope.TENANT, "stream", "test")
         assert (await worker.ended("ext")).processed == 3
 
 

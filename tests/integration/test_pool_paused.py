@@ -25,7 +25,7 @@ async def test_a_paused_tenants_chunks_go_back_to_the_outbox(ledger: Ledger, red
         assert (await worker.ended(other.job_id)).processed == 3
         held = await ledger.jobs.get(paused.job_id)
         done_before = held.processed  # what was claimed before the pause ends in order
-        await ledger.pauses.remove(Scope.TENANT, "paused")
+        await ledger.pauses.remove(Scope.TENANT, "paused", "test")
         ended = await worker.ended(paused.job_id)
         assert (ended.status, ended.processed) == (JobStatus.COMPLETED, 3) and done_before <= 3
     rows = await ledger.jobs.chunks(paused.job_id, status=None, after=None, limit=10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ LEVELS: dict[str, int] = {
     **dict.fromkeys(("sources", "tracker", "limits"), 3),
     **dict.fromkeys(("handlers", "why"), 4),
     **dict.fromkeys(("pool", "assembly", "stream_keeper", "announcements"), 5),
-    **dict.fromkeys(("systemd", "status", "metrics", "logs", "api", "models"), 6),
+    **dict.fromkeys(("systemd", "status", "logs", "api", "models"), 6),
     **dict.fromkeys(("worker", "supervisor", "cli"), 7),
 }
 ROOTS = {"worker", "supervisor"}  # composed things, which only the command line may start
@@ -59,6 +60,13 @@ def edges() -> Iterator[tuple[str, str, str]]:
 
 def test_every_part_has_a_level() -> None:
     assert set(parts()) <= set(LEVELS), "give the new part a level"
+
+
+def test_the_architecture_page_shows_these_levels() -> None:
+    page = Path(__file__).parents[2] / "docs/architecture.md"
+    rows = re.findall(r"^\| (\d) \| (.+?) \|", page.read_text(encoding="utf-8"), re.MULTILINE)
+    shown = {name: int(level) for level, names in rows for name in re.findall(r"`(\w+)`", names)}
+    assert shown == {name: level for name, level in LEVELS.items() if name in parts()}
 
 
 def test_imports_go_down() -> None:

@@ -6,14 +6,15 @@ from decimal import Decimal
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from pydantic import AwareDatetime, ValidationError
+from pydantic import AwareDatetime
 
 from orchestrator.api.auth import Authenticated
+from orchestrator.api.bodies import read
 from orchestrator.api.deps import Needs
 from orchestrator.api.jobs import JobId, own, shown
 from orchestrator.api.models import ID_LENGTH, JobView
 from orchestrator.api.openapi import body, problems
-from orchestrator.api.problems import ProblemError, invalid
+from orchestrator.api.problems import ProblemError
 from orchestrator.api.spending import BudgetRequest, UsageOfTenant, UsageReport
 from orchestrator.ledger.budgets import Budgets
 
@@ -30,7 +31,7 @@ Tenant = Annotated[str | None, Query(max_length=ID_LENGTH)]
 )
 async def set_budget(request: Request, job_id: JobId, caller: Authenticated, deps: Needs) -> JobView:
     """Set the budget. A job that was paused because it was spent goes on when there is some left, within a second."""
-    asked = await _asked(request)
+    asked = await read(request, BudgetRequest, may_be_empty=True)
     await own(deps, caller, job_id)
     amount = None if asked.budget is None else Decimal(str(asked.budget))
     await Budgets(deps.ledger.database).set(job_id, amount, tenant=caller.scope, actor=caller.name)
@@ -50,10 +51,3 @@ async def get_usage(caller: Authenticated, deps: Needs, tenant: Tenant = None, s
     found = await Budgets(deps.ledger.database).usage(tenant=which, since=since)
     rows = [UsageOfTenant.model_validate(row, from_attributes=True) for row in found]
     return UsageReport(since=since, tenants=rows)
-
-
-async def _asked(request: Request) -> BudgetRequest:
-    try:
-        return BudgetRequest.model_validate_json(await request.body() or b"{}")
-    except ValidationError as error:
-        raise invalid(*((".".join(map(str, e["loc"])) or "body", e["msg"]) for e in error.errors())) from None

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
-from pydantic import ValidationError
 
 from orchestrator.api.auth import Authenticated, Caller
+from orchestrator.api.bodies import read
 from orchestrator.api.deps import Deps, Needs
 from orchestrator.api.jobs import JobId, own, shown
 from orchestrator.api.models import ID_LENGTH, JobView, PauseList, PauseRequest, PauseView
 from orchestrator.api.openapi import body, problems
-from orchestrator.api.problems import ProblemError, invalid
+from orchestrator.api.problems import ProblemError
 from orchestrator.errors import NotFoundError
 from orchestrator.jobs import Scope
 from orchestrator.ledger.pauses import Pause
@@ -75,27 +75,21 @@ async def resume_job(job_id: JobId, caller: Authenticated, deps: Needs) -> JobVi
 
 
 async def _reason(request: Request) -> str:
-    raw = await request.body()
-    try:
-        return PauseRequest.model_validate_json(raw or b"{}").reason
-    except ValidationError as error:
-        raise invalid(*((".".join(map(str, e["loc"])) or "body", e["msg"]) for e in error.errors())) from None
+    return (await read(request, PauseRequest, may_be_empty=True)).reason
 
 
 async def _pause(deps: Deps, caller: Caller, scope: Scope, name: str, reason: str) -> Pause:
     tenant = await _owner(deps, caller, scope, name)
-    pause = await deps.ledger.pauses.put(scope, name, reason, caller.name)
+    pause = await deps.ledger.pauses.put(scope, name, reason, caller.name, tenant=tenant)
     if pause is None:
         raise ProblemError(409, "The job has ended; there is nothing to hold back.")
-    await deps.ledger.audit.write(caller.name, tenant, "pause", f"{scope}/{name}", {"reason": reason})
     return pause
 
 
 async def _resume(deps: Deps, caller: Caller, scope: Scope, name: str) -> bool:
     tenant = await _owner(deps, caller, scope, name)
-    if not await deps.ledger.pauses.remove(scope, name):
+    if not await deps.ledger.pauses.remove(scope, name, caller.name, tenant=tenant):
         return False
-    await deps.ledger.audit.write(caller.name, tenant, "resume", f"{scope}/{name}")
     deps.dispatch.look(kind.stream for kind in deps.types.values())
     return True
 

@@ -8,9 +8,9 @@ from functools import partial
 from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import ValidationError
 
 from orchestrator.api.auth import Authenticated, Caller
+from orchestrator.api.bodies import read
 from orchestrator.api.cursors import encode, letter_cursor
 from orchestrator.api.deps import Deps, Needs
 from orchestrator.api.jobs import PATIENCE_SECONDS, Cursor, Limit, links_of
@@ -26,7 +26,7 @@ from orchestrator.api.letters import (
 )
 from orchestrator.api.openapi import body, problems
 from orchestrator.api.patience import within
-from orchestrator.api.problems import ProblemError, invalid
+from orchestrator.api.problems import ProblemError
 from orchestrator.errors import DependencyError
 from orchestrator.ledger.letters import Buried, DeadLetter, LetterStatus, Resolved, Selection
 from orchestrator.sources.dead_letters import forget, put_back
@@ -134,10 +134,7 @@ def _resolved_before(letter: LetterDetail) -> ProblemError:
 
 async def _selection(request: Request, caller: Caller) -> tuple[Selection, int]:
     """Return what the body asks for, and how many letters it names."""
-    try:
-        asked = LetterSelection.model_validate_json(await request.body())
-    except ValidationError as error:
-        raise invalid(*((".".join(map(str, e["loc"])) or "body", e["msg"]) for e in error.errors())) from None
+    asked = await read(request, LetterSelection)
     ids = None if asked.ids is None else sorted(set(asked.ids))
     selection = Selection(ids=ids, job_id=asked.job_id, worker_type=asked.worker_type, tenant=caller.scope)
     return selection, len(ids or ())

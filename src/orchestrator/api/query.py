@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
-from pydantic import ValidationError
 
 from orchestrator.api.auth import Authenticated
+from orchestrator.api.bodies import read
 from orchestrator.api.deps import Needs
 from orchestrator.api.models import QueryAnswer, QueryRequest
 from orchestrator.api.openapi import body, problems
@@ -22,10 +22,7 @@ router = APIRouter(tags=["query"])
 )
 async def query(request: Request, caller: Authenticated, deps: Needs) -> QueryAnswer:
     """Answer from what has been ingested into the workspace, and say from which sources."""
-    try:
-        asked = QueryRequest.model_validate_json(await request.body())
-    except ValidationError as error:
-        raise invalid(*((".".join(map(str, e["loc"])) or "body", e["msg"]) for e in error.errors())) from None
+    asked = await read(request, QueryRequest)
     workspace = caller.workspace(asked.workspace)
     if "\x00" in asked.query:
         raise invalid(("query", "must not hold the character NUL"))

@@ -29,14 +29,17 @@ class Pauses:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def put(self, scope: Scope, name: str, reason: str, by: str) -> Pause | None:
-        """Hold something back; again, with another reason, changes the reason. None for a job that has ended."""
-        row = await self._database.row("pause_put", scope.value, name, reason, by)
+    async def put(self, scope: Scope, name: str, reason: str, by: str, *, tenant: str | None = None) -> Pause | None:
+        """Hold something back; again, with another reason, changes the reason. None for a job that has ended.
+
+        What was done is in the audit, in the same statement; `tenant` is whom it concerns, None for all.
+        """
+        row = await self._database.row("pause_put", scope.value, name, reason, by, tenant)
         return _pause_of(row) if row is not None else None
 
-    async def remove(self, scope: Scope, name: str) -> bool:
-        """Let it go on; return whether it was held back."""
-        return bool(await self._database.execute("pause_remove", scope.value, name))
+    async def remove(self, scope: Scope, name: str, by: str, *, tenant: str | None = None) -> bool:
+        """Let it go on, with its audit; return whether it was held back."""
+        return bool(await self._database.execute("pause_remove", scope.value, name, by, tenant))
 
     async def all(self) -> list[Pause]:
         """Return everything that is held back, the latest first."""

@@ -9,22 +9,12 @@ import asyncpg
 from orchestrator.errors import DependencyError
 from orchestrator.keys import lock_id
 from orchestrator.ledger.database import UNREACHABLE
-from orchestrator.ledger.statements import migrations
+from orchestrator.ledger.statements import migrations, sql
 
 if TYPE_CHECKING:
     from orchestrator.ledger.database import Connection
 
 LOCK = lock_id("orchestrator:migrate")
-READ = (
-    "GRANT USAGE ON SCHEMA public TO {role}",
-    "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}",
-)
-WRITE = (
-    *READ,
-    "GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}",
-    "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}",
-    "REVOKE INSERT, UPDATE, DELETE ON schema_version FROM {role}",
-)
 
 
 async def pending(dsn: str) -> list[str]:
@@ -52,14 +42,12 @@ async def migrate(dsn: str, *, grant_to: tuple[str, ...] = (), read_to: tuple[st
             if version > current:
                 async with connection.transaction():
                     await connection.execute(text)
-                    await connection.execute(
-                        "INSERT INTO schema_version (version, name) VALUES ($1, $2)", version, name
-                    )
+                    await connection.execute(sql("schema_version_add"), version, name)
                 done.append(name)
         for role in grant_to:
-            await _grant(connection, role, WRITE)
+            await _grant(connection, "grant_write", role)
         for role in read_to:
-            await _grant(connection, role, READ)
+            await _grant(connection, "grant_read", role)
         return done
     finally:
         await connection.close()
@@ -74,15 +62,11 @@ async def _connect(dsn: str) -> asyncpg.Connection[asyncpg.Record]:
 
 async def _version(connection: Connection) -> int:
     if await connection.fetchval("SELECT to_regclass('schema_version')") is None:
-        await connection.execute(
-            "CREATE TABLE IF NOT EXISTS schema_version "
-            "(version int PRIMARY KEY, name text NOT NULL, at timestamptz NOT NULL DEFAULT now())"
-        )
-    found = await connection.fetchval("SELECT coalesce(max(version), 0) FROM schema_version")
-    return int(found)
+        await connection.execute(sql("schema_version_create"))
+    return int(await connection.fetchval(sql("schema_version")))
 
 
-async def _grant(connection: Connection, role: str, statements: tuple[str, ...]) -> None:
+async def _grant(connection: Connection, statement: str, role: str) -> None:
+    """Run a file of GRANTs; a role's name can be no parameter of theirs, so PostgreSQL itself quotes it."""
     quoted = await connection.fetchval("SELECT quote_ident($1)", role)
-    for statement in statements:
-        await connection.execute(statement.format(role=quoted))
+    await connection.execute(sql(statement).replace(":role", quoted))

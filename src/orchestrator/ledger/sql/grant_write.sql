@@ -1,0 +1,5 @@
+-- What the runtime role may do: rows, and no DDL; :role is replaced by its quoted name.
+GRANT USAGE ON SCHEMA public TO :role;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO :role;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO :role;
+REVOKE INSERT, UPDATE, DELETE ON schema_version FROM :role;
