@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -29,6 +29,7 @@ from orchestrator.tracker.redis_view import RedisView
 from orchestrator.tracker.relay import Relay
 
 STREAM = "shield:ingestion_queue"
+LINES = "application/x-ndjson"
 KEYS = {"operator": "*", "alpha": "alpha", "beta": "beta"}
 """Name of a key -> its tenant; the key itself is key-of-<name>."""
 
@@ -47,6 +48,11 @@ def body(size: int = 2, **changes: Any) -> dict[str, Any]:
     """Return the seed's body with `size` chunks."""
     chunks = [{"text": f"Test chunk {i}", "source_uri": f"test://{i}"} for i in range(1, size + 1)]
     return {"chunks": chunks, "source_type": "test", **changes}
+
+
+def in_lines(frame: Any, chunks: Iterable[Any]) -> bytes:
+    """Return a body of type LINES."""
+    return b"\n".join(orjson.dumps(line) for line in (frame, *chunks))
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,5 +25,5 @@ def new_job(size: int = 2, **changes: Any) -> NewJob:
 
 def delivery_of(job: NewJob, index: int, receipt: str | None = None) -> Delivery:
     """Return a delivery of one chunk of the job, as our own relay's entry would make it."""
-    chunk = job.chunks[index]
+    chunk = list(job.chunks)[index]
     return Delivery(receipt or f"r-{job.job_id}-{index}", "h-lightrag-0", job.job_id, chunk.chunk_id, job.workspace)

@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from orchestrator.api.letters import LetterSelection
+from orchestrator.api.lines import MEDIA_TYPE as LINES
 from orchestrator.api.models import IngestRequest, PauseRequest, Problem, QueryRequest
 from orchestrator.api.problems import MEDIA_TYPE
 from orchestrator.api.spending import BudgetRequest
@@ -44,10 +45,13 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+def body(model: type[BaseModel], *, required: bool = True, lines: bool = False) -> dict[str, Any]:
     """Return the documentation of a body that the route reads by hand, after it knows the caller."""
-    schema = {"$ref": REF.format(model=model.__name__)}
-    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
+    content: dict[str, Any] = {"application/json": {"schema": {"$ref": REF.format(model=model.__name__)}}}
+    if lines:
+        said = "The same in lines of JSON: first the object without `chunks`, then a chunk a line. For large jobs."
+        content[LINES] = {"schema": {"type": "string", "description": said}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 class Described(FastAPI):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -12,101 +12,120 @@ import orjson
 from orchestrator.api.models import ID_LENGTH
 from orchestrator.api.problems import ERRORS_SHOWN, invalid
 from orchestrator.api.wishes import WISH_KEYS, Wishes, check, wishes
-from orchestrator.ledger.jobs import NewChunk
+from orchestrator.ledger.jobs import NewChunk, NewChunks
 from orchestrator.metadata import RULE, is_metadata
 
 BODY_KEYS = frozenset({"chunks", "source_type", "workspace", "metadata"}) | WISH_KEYS
 CHUNK_KEYS = frozenset({"text", "source_uri", "chunk_id", "metadata"})
 URI_LENGTH = 2048
 UTF8_MOST = 4  # bytes a character may take
-Errors = list[tuple[str, str]]
+NO_NUL = "must not hold the character NUL"
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What was asked for, in order and sound."""
+    """What was asked for, in order and sound: the chunks, and the rest of the body."""
 
-    chunks: list[NewChunk]
-    source_type: str
-    workspace: str | None
-    metadata: dict[str, Any]
-    wishes: Wishes
-    document: dict[str, Any]
+    chunks: NewChunks
+    frame: dict[str, Any]
+
+    @property
+    def source_type(self) -> str:
+        """What kind of source the text is from."""
+        return str(self.frame.get("source_type", ""))
+
+    @property
+    def workspace(self) -> str | None:
+        """The workspace that was asked for."""
+        return self.frame.get("workspace")
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The job's own."""
+        return self.frame.get("metadata") or {}
+
+    @property
+    def wishes(self) -> Wishes:
+        """How it wants to be treated."""
+        return wishes(self.frame)
 
     def digest(self, workspace: str) -> str:
-        """Return the hash by which a repeated request is recognised: of the canonical body, not its spelling."""
-        canonical = orjson.dumps({**self.document, "workspace": workspace}, option=orjson.OPT_SORT_KEYS)
-        return sha256(canonical).hexdigest()
+        """Return the hash by which a repeated request is recognised: of what it says, not its spelling."""
+        found = sha256(_canonical({**self.frame, "workspace": workspace}))
+        for chunk in self.chunks:
+            found.update(_canonical((chunk.chunk_id, chunk.content, chunk.source_uri, chunk.metadata)))
+        return found.hexdigest()
+
+
+def _canonical(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
 def parse(body: bytes, *, max_chunks: int, max_chunk_bytes: int) -> Submission:
     """Return the submission in a body. Raises a 422 problem that says where it is wrong."""
     try:
-        document = orjson.loads(body)
+        frame = orjson.loads(body)
     except orjson.JSONDecodeError as error:  # lone surrogates too: they are no text
         raise invalid(("body", f"is not JSON in UTF-8: {error}")) from None
-    errors = list(_check_frame(document, max_chunks))
+    errors = [*check_frame(frame), *_check_number(frame, max_chunks)]
     if errors:
         raise invalid(*errors)
-    chunks = _chunks(document["chunks"], max_chunk_bytes, errors)
+    chunks = list(sound(frame.pop("chunks"), max_chunk_bytes, errors.append))
     if errors:
         raise invalid(*errors)
-    if b"\\u0000" in body and (where := _nul(document)):
-        raise invalid((where, "must not hold the character NUL"))
-    return Submission(
-        chunks=chunks,
-        source_type=document.get("source_type", ""),
-        workspace=document.get("workspace"),
-        metadata=document.get("metadata") or {},
-        wishes=wishes(document),
-        document=document,
-    )
+    return Submission(chunks, frame)
 
 
-def _check_frame(document: Any, max_chunks: int) -> Iterator[tuple[str, str]]:
-    if not isinstance(document, dict):
+def check_frame(frame: Any) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a body, its chunks aside."""
+    if not isinstance(frame, dict):
         yield "body", "must be an object"
         return
-    for key in document.keys() - BODY_KEYS:
+    for key in frame.keys() - BODY_KEYS:
         yield _shown(key), "is not a field of a submission; known: " + ", ".join(sorted(BODY_KEYS))
-    chunks = document.get("chunks")
-    if not isinstance(chunks, list) or not chunks:
-        yield "chunks", "must be a list of at least one chunk"
-    elif len(chunks) > max_chunks:
-        yield "chunks", f"may hold at most {max_chunks} chunks, got {len(chunks)}; split the job"
-    source_type = document.get("source_type", "")
+    source_type = frame.get("source_type", "")
     if not isinstance(source_type, str) or len(source_type) > ID_LENGTH:
         yield "source_type", f"must be a string of at most {ID_LENGTH} characters"
-    if not isinstance(document.get("workspace"), str | None):
+    if not isinstance(frame.get("workspace"), str | None):
         yield "workspace", "must be a string"
-    if not _fits(document.get("metadata")):
+    if not _fits(frame.get("metadata")):
         yield "metadata", RULE
-    yield from check(document)
+    yield from check(frame)
+    for key in sorted(frame.keys() & BODY_KEYS - {"chunks"}):
+        if where := _nul(frame[key], key):
+            yield where, NO_NUL
 
 
-def _chunks(given: list[Any], max_bytes: int, errors: Errors) -> list[NewChunk]:
-    chunks: list[NewChunk] = []
+def _check_number(frame: Any, most: int) -> Iterator[tuple[str, str]]:
+    chunks = frame.get("chunks") if isinstance(frame, dict) else [None]
+    if not isinstance(chunks, list) or not chunks:
+        yield "chunks", "must be a list of at least one chunk"
+    elif len(chunks) > most:
+        yield "chunks", f"may hold at most {most} chunks, got {len(chunks)}; split the job"
+
+
+def sound(given: Iterable[Any], max_bytes: int, report: Callable[[tuple[str, str]], None]) -> Iterator[NewChunk]:
+    """Yield the chunks that are sound, and report what is wrong with the others until that is enough."""
     seen: set[str] = set()
+    left = ERRORS_SHOWN
     for index, chunk in enumerate(given):
         problem = _problem(chunk, max_bytes)
+        chunk_id = "" if problem else chunk.get("chunk_id") or f"chunk-{index + 1:05d}"
+        if problem is None and chunk_id in seen:
+            problem = ".chunk_id", f"{_shown(chunk_id)} is another chunk's too"
         if problem is not None:
-            errors.append((f"chunks[{index}]{problem[0]}", problem[1]))
-        else:
-            chunk_id = chunk.get("chunk_id") or f"chunk-{index + 1:05d}"
-            if chunk_id in seen:
-                errors.append((f"chunks[{index}].chunk_id", f"{_shown(chunk_id)} is another chunk's too"))
-            seen.add(chunk_id)
-            chunks.append(
-                NewChunk(
-                    chunk_id=chunk_id,
-                    content=chunk["text"],
-                    source_uri=chunk.get("source_uri") or "",
-                    metadata=chunk.get("metadata"),
-                )
-            )
-        if len(errors) >= ERRORS_SHOWN:
-            break
-    return chunks
+            report((f"chunks[{index}]{problem[0]}", problem[1]))
+            left -= 1
+            if not left:
+                return
+            continue
+        seen.add(chunk_id)
+        yield NewChunk(
+            chunk_id=chunk_id,
+            content=chunk["text"],
+            source_uri=chunk.get("source_uri") or "",
+            metadata=chunk.get("metadata"),
+        )
 
 
 def _problem(chunk: Any, max_bytes: int) -> tuple[str, str] | None:
@@ -119,7 +138,14 @@ def _problem(chunk: Any, max_bytes: int) -> tuple[str, str] | None:
         return ".text", "must be a string"
     if len(text) * UTF8_MOST > max_bytes and len(text.encode()) > max_bytes:
         return ".text", f"may have at most {max_bytes} bytes in UTF-8; split it"
-    return _optional_problem(chunk)
+    return _optional_problem(chunk) or _nul_problem(chunk)
+
+
+def _nul_problem(chunk: dict[str, Any]) -> tuple[str, str] | None:
+    if "\x00" not in chunk["text"] and "\x00" not in (chunk.get("source_uri") or "") and not chunk.get("metadata"):
+        return None
+    where = _nul(chunk, "chunk")
+    return (where.removeprefix("chunk"), NO_NUL) if where else None
 
 
 def _optional_problem(chunk: dict[str, Any]) -> tuple[str, str] | None:

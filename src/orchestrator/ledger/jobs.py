@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 
@@ -28,6 +28,10 @@ class NewChunk:
     metadata: Mapping[str, Any] | None = None
 
 
+class NewChunks(Sized, Iterable[NewChunk], Protocol):
+    """Chunks that are counted and can be gone through more than once; not all of them need be in memory."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
     """A job as it is submitted, with all its chunks."""
@@ -38,7 +42,7 @@ class NewJob:
     queue: str
     workspace: str
     job_type: str
-    chunks: Sequence[NewChunk]
+    chunks: NewChunks
     source_type: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     idempotency_key: str | None = None
@@ -132,9 +136,9 @@ class Jobs:
                 row = await connection.fetchrow(sql("create_job"), *_values(new))
                 if row is None:
                     return await self._again(new), False
-                records = [
+                records = (
                     (new.job_id, c.chunk_id, i, c.content, c.source_uri, c.metadata) for i, c in enumerate(new.chunks)
-                ]
+                )
                 await connection.copy_records_to_table("chunks", records=records, columns=CHUNK_COLUMNS)
                 await connection.execute(sql("enqueue_job"), new.job_id, new.queue)
         except asyncpg.UniqueViolationError as error:
