@@ -45,6 +45,7 @@ class Delivery:
     handle: Any = None  # what this delivery is settled with at the source, when the receipt alone will not do
     attempts_left: int | None = None  # that the producer allows, this one included; None: it is ours to say
     backoff_seconds: float | None = None  # that the producer wants before the next one; None: it is ours to say
+    given_up: str = ""  # why its queue has given it up: it fails without a run
 
     lease_token: int = 0
     attempt: int = 1  # 1-based run of the handler

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 
 import pytest
 
 from orchestrator.deliveries import Delivery, Verdict
 from orchestrator.errors import RejectError, RetryError
-from orchestrator.pool.outcome import RetryPolicy, failed, poison
+from orchestrator.pool.outcome import RetryPolicy, failed, unfit
 
 POLICY = RetryPolicy(
     attempts=3, max_deliveries=8, backoff_base_seconds=1.0, backoff_cap_seconds=60.0, timeout_seconds=300.0
@@ -64,9 +65,16 @@ def test_backoff_grows_and_is_capped() -> None:
 
 def test_a_chunk_handed_out_too_often_is_poison() -> None:
     """Crashes count as deliveries, not as attempts; a chunk that kills its workers must end."""
-    assert poison(delivery(deliveries=8), POLICY) is None
-    dead = poison(delivery(deliveries=9), POLICY)
+    assert unfit(delivery(deliveries=8), POLICY) is None
+    dead = unfit(delivery(deliveries=9), POLICY)
     assert dead is not None and dead.verdict is Verdict.FAILED and not dead.ran
+
+
+def test_what_its_queue_has_given_up_does_not_run() -> None:
+    """It fails with the queue's reason, through the ledger: a chunk that was queued or running there has to end."""
+    dead = unfit(replace(delivery(), given_up="stalled\ntoo often"), POLICY)
+    assert dead is not None and dead.verdict is Verdict.FAILED and not dead.ran
+    assert dead.reason == "given up by its queue: stalled\ufffdtoo often"
 
 
 def test_untrusted_error_text_cannot_forge_lines_or_break_the_ledger() -> None:

@@ -29,8 +29,13 @@ def done(result: Result, usage: Usage | None = None) -> Outcome:
     return DONE if result is NOTHING and usage is None else Outcome(Verdict.PROCESSED, result, usage=usage)
 
 
-def poison(delivery: Delivery, policy: RetryPolicy) -> Outcome | None:
-    """Return how a chunk ends that was handed out too often without ending: it kills its workers. Else None."""
+def unfit(delivery: Delivery, policy: RetryPolicy) -> Outcome | None:
+    """Return how a chunk ends that is not to run. Else None.
+
+    Its queue has given it up, or it was handed out too often without ending: it kills its workers.
+    """
+    if delivery.given_up:
+        return Outcome(Verdict.FAILED, reason=f"given up by its queue: {_text(delivery.given_up)}", ran=False)
     if delivery.deliveries <= policy.max_deliveries:
         return None
     reason = f"poison: handed out {delivery.deliveries} times and never settled; its workers died of it or were killed"
@@ -81,7 +86,7 @@ def failed(
     return Outcome(Verdict.RETRY, reason=reason, delay_seconds=delay, usage=usage)
 
 
-def _text(error: BaseException) -> str:
+def _text(error: object) -> str:
     """Return the error's text as PostgreSQL and a log can hold it: bounded, no control characters."""
     text = str(error)[:REASON_LENGTH]
     return "".join(c if c.isprintable() else "\ufffd" for c in text)

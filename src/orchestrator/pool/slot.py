@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from orchestrator.deliveries import Delivery, Outcome, Verdict
 from orchestrator.handlers.base import Handler
 from orchestrator.pool.held import Held
-from orchestrator.pool.outcome import RetryPolicy, done, failed, poison, suspect
+from orchestrator.pool.outcome import RetryPolicy, done, failed, suspect, unfit
 from orchestrator.pool.quarantine import Quarantine
 
 log = logging.getLogger("orchestrator.workers")
@@ -77,7 +77,7 @@ class Slot:
         self._empty.clear()
         for delivery in deliveries:
             held = self.held[delivery.key] = Held(delivery, now)
-            if (dead := poison(delivery, self._policy)) is not None:
+            if (dead := unfit(delivery, self._policy)) is not None:
                 self._finish(held, dead)
             elif suspect(delivery, self._policy):
                 held.waits, held.doing = True, "waiting to run alone"
