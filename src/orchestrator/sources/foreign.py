@@ -15,6 +15,7 @@ from orchestrator.metadata import RULE, is_metadata
 
 CHUNK = "0"
 """The name of the one chunk."""
+LONGEST_RECEIPT = 500
 PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 WORKSPACE = re.compile(r"[a-z0-9_-]{1,64}")
 
@@ -38,6 +39,12 @@ def job_id(queue: str, receipt: str, generation: object) -> str:
     tells the lives of one message apart by `generation`. What does not fit into an id is replaced by its hash.
     """
     return ":".join(part if PLAIN.fullmatch(part) else _hash(part) for part in (queue, receipt, str(generation)))
+
+
+def receipt_of(message_id: object) -> str:
+    """Return the receipt of a message of this id, which its producer may have chosen: one the ledger can hold."""
+    text = str(message_id)
+    return text if text.isprintable() and len(text) <= LONGEST_RECEIPT else _hash(text)
 
 
 def fill(delivery: Delivery, raw: str | bytes | Mapping[str, Any] | None, rules: Rules) -> Delivery:

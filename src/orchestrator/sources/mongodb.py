@@ -19,7 +19,7 @@ from orchestrator.deliveries import Delivery
 from orchestrator.errors import CredentialError, DependencyError
 from orchestrator.jobs import ChunkStatus
 from orchestrator.sources.base import SourceSetup
-from orchestrator.sources.foreign import Rules, fill, job_id, result_of, spread
+from orchestrator.sources.foreign import Rules, fill, job_id, receipt_of, result_of, spread
 from orchestrator.sources.mongodb_documents import payload_of
 from orchestrator.sources.options import read_options
 
@@ -130,7 +130,7 @@ class MongoSource:
         }
 
     def _delivery(self, document: Mapping[str, Any], token: str) -> Delivery:
-        receipt = str(document["_id"])
+        receipt = receipt_of(document["_id"])
         life = document[OURS].get("life", 0)
         delivery = Delivery(
             receipt=receipt,
