@@ -16,8 +16,8 @@ from orchestrator.deliveries import Delivery
 from orchestrator.jobs import ChunkStatus
 from orchestrator.sources.base import SourceSetup
 from orchestrator.sources.bullmq_jobs import attempts_left, backoff_seconds, generation
-from orchestrator.sources.bullmq_queue import BullQueue, Taken
-from orchestrator.sources.foreign import Rules, fill, job_id, result_of, spread
+from orchestrator.sources.bullmq_queue import HAS_FAILED_CHILDREN, HAS_PENDING_CHILDREN, BullQueue, Taken
+from orchestrator.sources.foreign import Rules, fill, job_id, receipt_of, result_of, spread
 from orchestrator.sources.options import read_options
 from orchestrator.sources.redis_client import connect, reachable
 
@@ -26,6 +26,10 @@ LOOK_AT = "check the Redis of the queue, and credential source-url"
 AT_ONCE = 8  # claims side by side, once one has shown that there is work
 PAUSE_SECONDS = 0.02
 REASON_LENGTH = 1000
+CHILDREN = {
+    HAS_PENDING_CHILDREN: "done, but it has children that are not",
+    HAS_FAILED_CHILDREN: "done, but a child of it has failed",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +101,7 @@ class BullSource:
         return found
 
     def _delivery(self, taken: Taken) -> Delivery:
-        receipt = str(taken.job.id)
+        receipt = receipt_of(taken.job.id)
         delivery = Delivery(
             receipt=receipt,
             consumer="",
@@ -106,21 +110,20 @@ class BullSource:
             handle=taken,
             attempts_left=attempts_left(taken.fields),
             backoff_seconds=backoff_seconds(taken.fields),
+            given_up=taken.fields.get("defa", ""),  # a child has failed, or Node found that it has stalled too often
         )
-        fill(delivery, taken.fields.get("data"), self._rules)
-        if delivery.problem is None:
-            delivery.problem = taken.fields.get("defa")  # a worker in Node decided that it has stalled too often
-        return delivery
+        return fill(delivery, taken.fields.get("data"), self._rules)
 
     async def renew(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Extend all locks in one script. A job that was removed is cancelled."""
         with reachable("renew", LOOK_AT):
             gone = set(await self._queue.extend([d.handle for d in deliveries]))
             removed = set(await self._queue.missing(sorted(gone))) if gone else set()
-        for delivery in deliveries:
-            if delivery.receipt in removed:
+        lost = [d for d in deliveries if d.handle.job.id in gone]
+        for delivery in lost:
+            if delivery.handle.job.id in removed:
                 delivery.ended_as = ChunkStatus.CANCELLED
-        return [d for d in deliveries if d.receipt in gone]
+        return lost
 
     async def recover(self, consumer: str, limit: int) -> list[Delivery]:
         """Let the queue put back what has stalled; a claim finds it then."""
@@ -129,7 +132,10 @@ class BullSource:
         return []
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
-        """Complete the jobs with their results; fail those whose end was another."""
+        """Complete the jobs with their results; fail those whose end was another.
+
+        A parent whose children have failed or are not done may not be completed: it fails, as it does in Node.
+        """
         calls = [
             self._queue.completed(d.handle, result_of(d))
             if d.ended_as is ChunkStatus.PROCESSED
@@ -137,7 +143,10 @@ class BullSource:
             for d in deliveries
         ]
         with reachable("ack", LOOK_AT):
-            await self._queue.settle(calls)
+            codes = await self._queue.settle(calls)
+            refused = [(d, CHILDREN[code]) for d, code in zip(deliveries, codes, strict=True) if code in CHILDREN]
+            if refused:
+                await self._queue.settle([self._queue.failed(d.handle, reason) for d, reason in refused])
 
     async def retry(self, deliveries: Sequence[tuple[Delivery, float]]) -> None:
         """Delay the jobs. A failed attempt is counted at the queue as well, with its reason."""

@@ -4,33 +4,48 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 
 LIFE = "orchestrator:life"
 """A field of ours in the job's hash: how often it has ended in our hands. Who retries it then begins another life."""
 LONGEST_MS = 10**12  # of a backoff; what is beyond is no number of a producer
+LONGEST_NUMBER = 15  # digits
+PARENTS = ("fpof", "cpof", "idof", "rdof")
+"""What becomes of the parent of a job that fails, as short as the library writes it; one of them at most."""
 
 
 def sound(fields: Mapping[str, str]) -> dict[str, str]:
-    """Return the hash as the library can read it: it would raise on bad JSON, with the job already locked."""
-    options = {name: value for name, value in _object(fields.get("opts")).items() if _is_plain(name, value)}
-    kept = {**fields, "opts": orjson.dumps(options).decode(), "progress": "0", "stacktrace": "[]", "returnvalue": ""}
-    if not _is_json(fields.get("data", "")):
-        kept["data"] = "{}"
-    for name in ("delay", "priority", "timestamp", "processedOn", "finishedOn", "ats", "atm", "attemptsMade", "stc"):
-        kept[name] = str(number(fields, name))
-    return kept
+    """Return of the hash what settling needs, as the library can read it: it would raise, with the job already locked.
+
+    The payload is not among it: that is ours to read.
+    """
+    given = _object(fields.get("opts"))
+    options: dict[str, Any] = {"attempts": 0}
+    if _is_count(given.get("attempts")):
+        options["attempts"] = given["attempts"]
+    for name in ("removeOnComplete", "removeOnFail"):
+        if (kept := _keeping(given.get(name))) is not None:
+            options[name] = kept
+    if given.get("lifo") is True:
+        options["lifo"] = True
+    if len(said := [name for name in PARENTS if given.get(name) is True]) == 1:
+        options[said[0]] = True
+    return {"opts": orjson.dumps(options).decode(), "atm": str(_made(fields)), "data": "{}"}
 
 
-def _is_plain(name: str, value: Any) -> bool:
-    """Return whether the library and its scripts can calculate with an option."""
-    if name in {"attempts", "delay", "priority", "timestamp", "stackTraceLimit", "keepLogs"}:
-        return type(value) is int
-    if name in {"removeOnComplete", "removeOnFail"}:
-        return isinstance(value, bool | int | dict)
-    return name not in {"backoff", "parent"} or isinstance(value, dict | int)
+def _keeping(value: Any) -> bool | int | dict[str, int] | None:
+    """Return how many ended jobs are to be kept, or for how long; None when it says nothing that could be done."""
+    if isinstance(value, bool) or _is_count(value):
+        return value
+    if isinstance(value, dict):
+        return {name: value[name] for name in ("age", "count", "limit") if _is_count(value.get(name))} or None
+    return None
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value < LONGEST_MS
 
 
 def generation(fields: Mapping[str, str]) -> str:
@@ -58,17 +73,22 @@ def backoff_seconds(fields: Mapping[str, str]) -> float | None:
     backoff = options.get("backoff")
     if not backoff:
         return None if attempts_left(fields) is None else 0.0
-    if type(backoff) is int:
+    if not isinstance(backoff, dict):
         backoff = {"type": "fixed", "delay": backoff}
-    if not isinstance(backoff, dict) or type(delay := backoff.get("delay")) is not int or not 0 <= delay < LONGEST_MS:
+    delay = backoff.get("delay")
+    if not _is_number(delay) or not 0 <= delay < LONGEST_MS:
         return None
     if backoff.get("type") == "exponential":
         delay = min(LONGEST_MS, delay * 2 ** min(_made(fields), 40))
     elif backoff.get("type") != "fixed":
         return None
     jitter = backoff.get("jitter")
-    share = jitter if isinstance(jitter, int | float) and 0 < jitter <= 1 else 0
+    share = jitter if _is_number(jitter) and 0 < jitter <= 1 else 0
     return random.uniform(1 - share, 1) * delay / 1000  # noqa: S311 - nothing depends on its being secret
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    return type(value) in (int, float)
 
 
 def _made(fields: Mapping[str, str]) -> int:
@@ -78,7 +98,7 @@ def _made(fields: Mapping[str, str]) -> int:
 def number(fields: Mapping[str, str], name: str) -> int:
     """Return a field as a number; 0 when it is none."""
     text = fields.get(name, "")
-    return int(text) if text.isdecimal() else 0
+    return int(text) if text.isdecimal() and len(text) <= LONGEST_NUMBER else 0
 
 
 def _object(text: str | None) -> Mapping[str, Any]:
@@ -87,11 +107,3 @@ def _object(text: str | None) -> Mapping[str, Any]:
     except orjson.JSONDecodeError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _is_json(text: str) -> bool:
-    try:
-        orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return False
-    return True

@@ -14,7 +14,7 @@ from typing import Any
 
 import redis.asyncio as redis
 from bullmq import Job, Worker
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
 from orchestrator.sources.bullmq_jobs import LIFE, number, sound
 from orchestrator.sources.redis_client import UNREACHABLE
@@ -24,6 +24,11 @@ log = logging.getLogger("orchestrator.sources")
 STATES = ("wait", "paused", "prioritized", "delayed", "active")
 NEVER = 1 << 30
 """How often a job may stall before the queue fails it by itself: that is the ledger's to count."""
+STALLED_MS = 3_000
+"""How often the queue looks for jobs whose lock has lapsed, at most: what a dead worker held is late by no more."""
+BLOCK_SECONDS = 0.002  # the shortest that a Redis before 7.0.8 does not take for ever
+HAS_PENDING_CHILDREN, HAS_FAILED_CHILDREN, BROKEN = -4, -9, -100
+"""Codes of a settle: a parent that may not be completed; a script that failed."""
 
 ENDS = {"completed": ("returnvalue", "removeOnComplete"), "failed": ("failedReason", "removeOnFail")}
 """State -> the field of its outcome, and the option that says whether such jobs are kept."""
@@ -52,23 +57,27 @@ class BullQueue:
         self._worker: Any = Worker(name, None, options)  # no processor: the loop is ours
         self._backend = self._worker.backend
         self._scripts = self._backend.scripts
-        self.due_ms = 0  # when the next delayed job is due, as the last look at an empty queue found; 0: none
+        self._due = (
+            0.0  # time.time() when there is to be a look again, as the last one that found nothing said; 0: none
+        )
+        self._empty = False  # whether the last look found nothing that may run
 
     async def take(self, token: str) -> Taken | None:
         """Take the next job and lock it; None when there is none that may run."""
-        found, job_id, _, due = await self._backend.moveToActive(token, self._worker.opts)
+        found, job_id, limited_ms, due_ms = await self._backend.moveToActive(token, self._worker.opts)
+        self._empty = not found
         if not found:
-            self.due_ms = int(due or 0)
+            self._due = time.time() + int(limited_ms) / 1000 if limited_ms else int(due_ms or 0) / 1000
             return None
-        job = Job.fromJSON(self._worker, sound(found), job_id)
-        if job.repeatJobKey:
-            await self._schedule_next(job)
-        return Taken(job, token, found)
+        if found.get("rjk"):
+            await self._schedule_next(found, job_id)
+        return Taken(Job.fromJSON(self._worker, sound(found), job_id), token, found)
 
-    async def _schedule_next(self, job: Any) -> None:
-        """Make the next iteration of a job scheduler; whoever takes one has to."""
+    async def _schedule_next(self, fields: Mapping[str, str], job_id: str) -> None:
+        """Make the next iteration of a job scheduler; whoever takes one has to. Twice is no harm."""
+        needed = {name: fields[name] for name in ("name", "data", "opts", "rjk") if name in fields}
         try:
-            await self._worker._scheduleNextIteration(job)
+            await self._worker._scheduleNextIteration(Job.fromJSON(self._worker, needed, job_id))
         except UNREACHABLE:
             raise
         except Exception as error:  # as the library does: a scheduler that is wrong stops no job
@@ -77,10 +86,10 @@ class BullQueue:
 
     async def arrived(self, seconds: float) -> None:
         """Wait until a job may have come or be due, at most so long."""
-        if self.due_ms:
-            seconds = min(seconds, max(0.0, self.due_ms / 1000 - time.time()))
+        if self._due:
+            seconds = min(seconds, self._due - time.time())
         if seconds > 0:
-            await self._client.bzpopmin(self._backend.keys["marker"], timeout=seconds)
+            await self._client.bzpopmin(self._backend.keys["marker"], timeout=max(BLOCK_SECONDS, seconds))
 
     async def extend(self, taken: Sequence[Taken]) -> list[str]:
         """Renew locks; return the ids of the jobs whose lock is not ours."""
@@ -97,7 +106,7 @@ class BullQueue:
 
     async def move_stalled(self) -> None:
         """Put jobs back whose lock has lapsed. The queue lets its workers look only so often, whoever asks."""
-        await self._backend.moveStalledJobsToWait(NEVER, max(1, self._lock_ms // 2))
+        await self._backend.moveStalledJobsToWait(NEVER, max(1, min(STALLED_MS, self._lock_ms // 2)))
 
     def completed(self, taken: Taken, value: Any) -> Call:
         """Return the call that completes a job."""
@@ -122,15 +131,18 @@ class BullQueue:
         return "moveToDelayed", keys, args
 
     async def settle(self, calls: Sequence[Call]) -> list[int]:
-        """Make the calls in one round trip; return their codes, negative where a job was not ours to settle."""
+        """Make the calls in one round trip; return their codes, negative where a job was not settled.
+
+        What had no more room under the queue's own limits may run now: whoever waits is woken to look.
+        """
         scripts = self._scripts.commands
         async with self._client.pipeline(transaction=False) as pipe:
             for name, keys, args in calls:
                 await scripts[name](keys=keys, args=args, client=pipe)
+            if self._empty:
+                pipe.zadd(self._backend.keys["marker"], {"0": 0})
             replies = await pipe.execute(raise_on_error=False)
-        if errors := [reply for reply in replies if isinstance(reply, RedisError)]:
-            raise errors[0]
-        return [reply if isinstance(reply, int) else 0 for reply in replies]
+        return [_code(reply) for reply in replies[: len(calls)]]
 
     async def show(self, steps: Sequence[tuple[Taken, str]]) -> None:
         """Write how far jobs are, for QueueEvents and dashboards; what is gone is left."""
@@ -155,3 +167,13 @@ class BullQueue:
         except TypeError:  # it is there, and has not failed
             return False
         return True
+
+
+def _code(reply: Any) -> int:
+    """Return the code of a settle. A job that its script fails on is not to stop the others, nor the worker."""
+    if isinstance(reply, (*UNREACHABLE, NoPermissionError)):
+        raise reply
+    if isinstance(reply, RedisError):
+        log.warning("a job was not settled at its queue: the script failed", extra={"error": str(reply)})
+        return BROKEN
+    return reply if isinstance(reply, int) else 0
