@@ -24,6 +24,7 @@ from tests.support.servers import free_port
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.xdist_group("bullmq")
+PAGE = Path(__file__).resolve().parents[2] / "docs/sources/bullmq.md"
 
 
 @pytest.fixture
@@ -67,7 +68,10 @@ async def test_a_lapsed_lock_is_taken_over_and_the_former_owner_changes_nothing(
     """The same job both times, no attempt made; late settles of every kind are without effect."""
     made = await jobs.add(attempts=1)
     [former] = await jobs.claim()
-    [owner] = await wait_until(jobs.claim, within=10)
+    await jobs.lapse(made)
+    [owner] = await wait_until(
+        jobs.claim, within=10
+    )  # the queue looks every three seconds, and believes its second look
     assert (owner.key, owner.attempts_left) == (former.key, 1)
     assert await jobs.source.renew([former]) == [former]
     assert former.ended_as is ChunkStatus.PROCESSED  # lost to another one, not cancelled
@@ -81,17 +85,13 @@ async def test_a_lapsed_lock_is_taken_over_and_the_former_owner_changes_nothing(
 
 
 async def test_what_is_renewed_is_kept(jobs: Jobs) -> None:
-    """Past twice the lease."""
-    await jobs.add()
+    """For another lease; a lock that has lapsed is not taken back."""
+    kept, lapsed = await jobs.add(), await jobs.add()
     held = await jobs.claim()
-    until = time.monotonic() + 2.5 * LEASE
-
-    async def kept() -> bool:
-        assert await jobs.source.renew(held) == []
-        assert await jobs.claim() == []
-        return time.monotonic() > until
-
-    await wait_until(kept)
+    await jobs.client.pexpire(jobs.key(f"{kept}:lock"), 10_000)
+    await jobs.lapse(lapsed)
+    assert [d.receipt for d in await jobs.source.renew(held)] == [lapsed]
+    assert 10_000 < await jobs.client.pttl(jobs.key(f"{kept}:lock")) <= 1000 * LEASE
 
 
 async def test_a_job_that_was_removed_is_lost_as_cancelled(jobs: Jobs) -> None:
@@ -200,6 +200,30 @@ async def test_the_check_takes_nothing(jobs: Jobs) -> None:
     await jobs.add()
     assert jobs.queue.name in await jobs.source.check()
     assert await jobs.states() == {"wait": 1}
+
+
+async def test_the_rights_that_the_documentation_names_suffice(jobs: Jobs, redis_url: str, tmp_path: Path) -> None:
+    """Read there, and given to a user of Redis: all of the source works."""
+    [line] = [line for line in PAGE.read_text().splitlines() if line.startswith("user chat on >")]
+    rights = line.split()[4:]
+    rights[rights.index("~bull:chat:*")] = f"~{jobs.key('*')}"
+    await jobs.client.execute_command("ACL", "SETUSER", "chat", "on", ">secret", *rights)
+    source = create(bull_setup(tmp_path, jobs.queue.name, url=redis_url.replace("//", "//chat:secret@")))
+    await source.open(["c0"])
+    failed = await jobs.add()
+    await jobs.add()
+    held = await source.claim("c0", 5, 0)
+    assert await source.renew(held) == []
+    await source.progress([(held[0], "at it")])
+    await source.recover("c0", 5)
+    await source.bury([(held[0], "boom")])
+    await source.ack(held[1:])
+    assert await source.redrive([failed]) == []
+    assert len(await source.claim("c0", 5, 0)) == 1
+    assert await source.claim("c0", 5, 0.05) == []
+    assert "answers" in await source.check()
+    await source.close()
+    await jobs.client.execute_command("ACL", "DELUSER", "chat")
 
 
 async def test_a_prefix_is_another_queue(jobs: Jobs, redis_url: str, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from orchestrator.settings.credentials import Credentials
 from orchestrator.sources.base import SourceSetup
 from orchestrator.sources.bullmq import BullSource, create
 
-LEASE = 0.6
+LEASE = 30.0
 
 
 def bull_setup(
@@ -49,6 +49,10 @@ class Jobs:
         """Claim without waiting; let stalled jobs come back first."""
         await self.source.recover("c0", limit)
         return await self.source.claim("c0", limit, 0)
+
+    async def lapse(self, *jobs: str) -> None:
+        """Let locks run out, as they do when nobody renews them."""
+        await self.client.delete(*(self.key(f"{job}:lock") for job in jobs))
 
     async def field(self, job: str, name: str) -> str | None:
         """Return a field of a job."""
