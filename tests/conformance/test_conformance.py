@@ -17,8 +17,8 @@ from tests.support.wait import wait_until
 
 async def test_two_processes_share_and_the_death_of_one_costs_no_attempt(workers: Workers) -> None:
     """Killed by -9 in the middle of its work: what it held is done by the other, after the lease."""
-    await workers.put(*[message(sleep=0.1 + 0.1 * (n % 8)) for n in range(40)])  # so that it holds some at any time
-    async with workers.start("a") as doomed, workers.start("b"):
+    async with workers.start("a") as doomed, workers.start("b"):  # both are there before there is anything to share
+        await workers.put(*[message(sleep=0.1 + 0.1 * (n % 8)) for n in range(40)])  # so that it holds some at any time
         await workers.until("processed", 4)
         await workers.until_held("a")
         doomed.send(signal.SIGKILL)
