@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from copy import copy
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -15,6 +16,7 @@ from uuid import uuid4
 import pytest
 import redis.asyncio as redis
 from bullmq import Job, Queue, Worker
+from bullmq.scripts import raw2NextJobData
 
 from tests.support.wait import wait_until
 
@@ -97,6 +99,24 @@ async def test_move_to_active_says_what_it_took_or_when_there_is_something_to_ta
     found, _, _, due = await manual.backend.moveToActive("t", manual.worker.opts)
     assert found is None
     assert before + 59_000 < due < before + 70_000
+
+
+async def test_move_to_active_calls_its_script_with_arguments_that_another_can_use(manual: Manual) -> None:
+    """As `commands["moveToActive"](keys=..., args=...)`, once; `raw2NextJobData` reads the reply."""
+    calls: list[Any] = []
+
+    async def note(keys: list[Any], args: list[Any]) -> None:
+        calls.append((keys, args))
+
+    noting = copy(manual.backend.scripts)
+    noting.commands = {"moveToActive": note}
+    await noting.moveToActive("t", manual.worker.opts)
+    added = await manual.queue.add("work", {"n": 1})
+    [arguments] = calls
+    first, second = [await manual.call("moveToActive", *arguments) for _ in range(2)]
+    fields, job_id, _, _ = raw2NextJobData(first)
+    assert (job_id, fields["data"]) == (added.id, '{"n":1}')
+    assert raw2NextJobData(second) == [None, 0, 0, 0]
 
 
 async def test_move_to_active_says_how_long_a_rate_limit_lasts(manual: Manual) -> None:

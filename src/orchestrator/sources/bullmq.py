@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from secrets import token_hex
@@ -13,6 +14,7 @@ from secrets import token_hex
 import redis.asyncio as redis
 
 from orchestrator.deliveries import Delivery
+from orchestrator.errors import DependencyError
 from orchestrator.jobs import ChunkStatus
 from orchestrator.sources.base import SourceSetup
 from orchestrator.sources.bullmq_jobs import attempts_left, backoff_seconds, generation
@@ -23,7 +25,7 @@ from orchestrator.sources.redis_client import connect, reachable
 
 CREDENTIAL = "source-url"
 LOOK_AT = "check the Redis of the queue, and credential source-url"
-AT_ONCE = 8  # claims side by side, once one has shown that there is work
+MOST_AT_ONCE = 100
 PAUSE_SECONDS = 0.02
 REASON_LENGTH = 1000
 CHILDREN = {
@@ -80,25 +82,17 @@ class BullSource:
             await asyncio.sleep(PAUSE_SECONDS)  # a marker may be there although no job may run
 
     async def poll(self, rooms: Mapping[str, int]) -> list[Delivery]:
-        """Take jobs: one, and if there was one, several side by side while there are more."""
+        """Take jobs: one, and if there was one, as many more as there is room for."""
         room = sum(rooms.values())
         found = await self._take(1)
-        while found and len(found) < room:
-            more = await self._take(min(AT_ONCE, room - len(found)))
-            found += more
-            if len(more) < AT_ONCE:
-                break
+        if found and room > 1:
+            with suppress(DependencyError):  # what is taken is ours; the next look says the same
+                found += await self._take(min(room, MOST_AT_ONCE) - 1)
         return spread((self._delivery(taken) for taken in found), rooms)
 
     async def _take(self, number: int) -> list[Taken]:
-        """Take up to so many; what was taken before one of the calls failed is ours all the same."""
-        takes = (self._queue.take(f"{self._me}:{next(self._turns)}") for _ in range(number))
-        replies = await asyncio.gather(*takes, return_exceptions=True)
-        found = [reply for reply in replies if isinstance(reply, Taken)]
         with reachable("claim", LOOK_AT):
-            if not found and (errors := [reply for reply in replies if isinstance(reply, BaseException)]):
-                raise errors[0]
-        return found
+            return await self._queue.take([f"{self._me}:{next(self._turns)}" for _ in range(number)])
 
     def _delivery(self, taken: Taken) -> Delivery:
         receipt = receipt_of(taken.job.id)

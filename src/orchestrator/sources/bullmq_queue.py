@@ -1,7 +1,7 @@
 """The calls of the bullmq library by which one works without its worker loop: undocumented, so all of them are here.
 
-tests/integration/test_bullmq_contract.py holds what we rely on; the version is pinned. Settles go out in one pipeline,
-built by the library's own functions for the arguments of its scripts.
+tests/integration/test_bullmq_contract.py holds what we rely on; the version is pinned. Claims and settles go out in
+one pipeline each, with the arguments that the library itself makes for its scripts.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 import redis.asyncio as redis
 from bullmq import Job, Worker
+from bullmq.scripts import raw2NextJobData
 from redis.exceptions import NoPermissionError, RedisError
 
 from orchestrator.sources.bullmq_jobs import LIFE, number, sound
@@ -57,21 +59,38 @@ class BullQueue:
         self._worker: Any = Worker(name, None, options)  # no processor: the loop is ours
         self._backend = self._worker.backend
         self._scripts = self._backend.scripts
-        self._due = (
-            0.0  # time.time() when there is to be a look again, as the last one that found nothing said; 0: none
-        )
+        self._due = 0.0  # when to look again (time.time()), as the last look that found nothing said; 0: it did not
         self._empty = False  # whether the last look found nothing that may run
 
-    async def take(self, token: str) -> Taken | None:
-        """Take the next job and lock it; None when there is none that may run."""
-        found, job_id, limited_ms, due_ms = await self._backend.moveToActive(token, self._worker.opts)
-        self._empty = not found
-        if not found:
-            self._due = time.time() + int(limited_ms) / 1000 if limited_ms else int(due_ms or 0) / 1000
-            return None
-        if found.get("rjk"):
-            await self._schedule_next(found, job_id)
-        return Taken(Job.fromJSON(self._worker, sound(found), job_id), token, found)
+    async def take(self, tokens: Sequence[str]) -> list[Taken]:
+        """Take as many jobs as may run, in one round trip, and lock each with one of the tokens."""
+        replies = await self._call([await self._move(token) for token in tokens])
+        taken = []
+        for token, reply in zip(tokens, replies, strict=True):
+            if isinstance(reply, RedisError):
+                raise reply
+            found, job_id, limited_ms, due_ms = raw2NextJobData(reply)
+            self._empty = not found
+            if found:
+                taken.append(Taken(Job.fromJSON(self._worker, sound(found), job_id), token, found))
+            else:
+                self._due = time.time() + int(limited_ms) / 1000 if limited_ms else int(due_ms or 0) / 1000
+        for one in taken:
+            if one.fields.get("rjk"):
+                await self._schedule_next(one.fields, one.job.id)
+        return taken
+
+    async def _move(self, token: str) -> Call:
+        """Return the call that takes a job: the library makes its arguments only where it calls the script itself."""
+        calls: list[Call] = []
+
+        async def note(keys: list[Any], args: list[Any]) -> None:
+            calls.append(("moveToActive", keys, args))
+
+        noting = copy(self._scripts)
+        noting.commands = {"moveToActive": note}
+        await noting.moveToActive(token, self._worker.opts)
+        return calls[0]
 
     async def _schedule_next(self, fields: Mapping[str, str], job_id: str) -> None:
         """Make the next iteration of a job scheduler; whoever takes one has to. Twice is no harm."""
@@ -135,14 +154,21 @@ class BullQueue:
 
         What had no more room under the queue's own limits may run now: whoever waits is woken to look.
         """
+        replies = await self._call(calls, wake=self._empty)
+        return [_code(reply) for reply in replies]
+
+    async def _call(self, calls: Sequence[Call], *, wake: bool = False) -> list[Any]:
+        """Call scripts in one round trip; return their replies, were they errors of one script."""
         scripts = self._scripts.commands
         async with self._client.pipeline(transaction=False) as pipe:
             for name, keys, args in calls:
                 await scripts[name](keys=keys, args=args, client=pipe)
-            if self._empty:
+            if wake:
                 pipe.zadd(self._backend.keys["marker"], {"0": 0})
             replies = await pipe.execute(raise_on_error=False)
-        return [_code(reply) for reply in replies[: len(calls)]]
+        if errors := [reply for reply in replies if isinstance(reply, (*UNREACHABLE, NoPermissionError))]:
+            raise errors[0]
+        return list(replies[: len(calls)])
 
     async def show(self, steps: Sequence[tuple[Taken, str]]) -> None:
         """Write how far jobs are, for QueueEvents and dashboards; what is gone is left."""
@@ -171,8 +197,6 @@ class BullQueue:
 
 def _code(reply: Any) -> int:
     """Return the code of a settle. A job that its script fails on is not to stop the others, nor the worker."""
-    if isinstance(reply, (*UNREACHABLE, NoPermissionError)):
-        raise reply
     if isinstance(reply, RedisError):
         log.warning("a job was not settled at its queue: the script failed", extra={"error": str(reply)})
         return BROKEN
