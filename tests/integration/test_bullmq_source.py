@@ -207,7 +207,7 @@ async def test_the_rights_that_the_documentation_names_suffice(jobs: Jobs, redis
     [line] = [line for line in PAGE.read_text().splitlines() if line.startswith("user chat on >")]
     rights = line.split()[4:]
     rights[rights.index("~bull:chat:*")] = f"~{jobs.key('*')}"
-    await jobs.client.execute_command("ACL", "SETUSER", "chat", "on", ">secret", *rights)
+    await jobs.client.execute_command("ACL", "SETUSER", "chat", "on", ">secret", *rights)  # type: ignore[no-untyped-call]
     source = create(bull_setup(tmp_path, jobs.queue.name, url=redis_url.replace("//", "//chat:secret@")))
     await source.open(["c0"])
     failed = await jobs.add()
@@ -223,7 +223,7 @@ async def test_the_rights_that_the_documentation_names_suffice(jobs: Jobs, redis
     assert await source.claim("c0", 5, 0.05) == []
     assert "answers" in await source.check()
     await source.close()
-    await jobs.client.execute_command("ACL", "DELUSER", "chat")
+    await jobs.client.execute_command("ACL", "DELUSER", "chat")  # type: ignore[no-untyped-call]
 
 
 async def test_a_prefix_is_another_queue(jobs: Jobs, redis_url: str, tmp_path: Path) -> None:
