@@ -72,7 +72,7 @@ async def test_a_lapsed_lock_is_taken_over_and_the_former_owner_changes_nothing(
     [owner] = await wait_until(
         jobs.claim, within=10
     )  # the queue looks every three seconds, and believes its second look
-    assert (owner.key, owner.attempts_left) == (former.key, 1)
+    assert (owner.key, owner.attempts_left, owner.given_up) == (former.key, 1, "")
     assert await jobs.source.renew([former]) == [former]
     assert former.ended_as is ChunkStatus.PROCESSED  # lost to another one, not cancelled
     await jobs.source.ack([former])
