@@ -30,7 +30,6 @@ from orchestrator.handlers.lightrag.accounts import Accounts
 from orchestrator.handlers.lightrag.endpoints import Endpoints
 from orchestrator.handlers.lightrag.identity import Document
 from orchestrator.handlers.lightrag.lock import UNREACHABLE, connect, unreachable
-from orchestrator.handlers.lightrag.pools import close_pools_that_fail
 from orchestrator.handlers.lightrag.tokens import PieceTokenizer
 from orchestrator.settings import LightRAGSettings
 
@@ -86,7 +85,9 @@ class Engines:
         self._dsn = dsn
         self._accounts = accounts or Accounts()
         if storages.in_postgres(settings):
-            close_pools_that_fail()
+            from orchestrator.handlers.lightrag import database  # noqa: PLC0415  # imports the driver
+
+            database.adopt(dsn, uses_age=settings.graph_storage == "PGGraphStorage")
         self._endpoints = Endpoints(settings, accounts=self._accounts, **models)
 
     async def open(self, workspace: str, *, read_only: bool = False) -> Engine:

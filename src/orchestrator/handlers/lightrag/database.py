@@ -1,0 +1,88 @@
+"""LightRAG's pool of database connections, made by us: LightRAG has no parameter for it, so it gets another class.
+
+Importing this imports LightRAG's driver, so the process environment must have been set before (environment.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import asyncpg
+from lightrag.kg import postgres_impl
+from pgvector.asyncpg import register_vector
+
+from orchestrator.handlers.lightrag.lock import CONNECT_SECONDS, KEEPALIVE
+
+if TYPE_CHECKING:
+    from orchestrator.handlers.lightrag.lock import Connection
+
+NAME = "orchestrator lightrag"
+
+
+class Plain(asyncpg.Connection):
+    """A connection in whose session nobody changes anything, so that there is nothing to reset after each use.
+
+    An open transaction is still rolled back.
+    """
+
+    __slots__ = ()
+
+    def get_reset_query(self) -> str:
+        """Return nothing; asyncpg's own query was four of ten statements of a chunk."""
+        return ""
+
+
+class Database(postgres_impl.PostgreSQLDB):  # type: ignore[misc]  # LightRAG has no types
+    """As LightRAG knows it, with a pool of plain connections where the session is never changed."""
+
+    dsn = ""
+    uses_age = False
+
+    @property
+    def changes_sessions(self) -> bool:
+        """Return whether LightRAG sets parameters of sessions, or the operator does: for AGE, VCHORDRQ, a pooler."""
+        own = self.server_settings or self.statement_cache_size is not None
+        return bool(self.uses_age or self.vector_index_type == "VCHORDRQ" or own)
+
+    async def initdb(self) -> None:
+        """Make the pool, at first and after an outage. Raises what asyncpg raises."""
+        if self.changes_sessions:
+            await super().initdb()
+            return
+        if self.enable_vector:  # before the pool: each of its connections asks for the type
+            first = await asyncpg.connect(self.dsn, timeout=CONNECT_SECONDS)
+            try:
+                await self.configure_vector_extension(first)
+            finally:
+                await first.close()
+        self.pool = await asyncpg.create_pool(
+            self.dsn,
+            min_size=1,
+            max_size=self.max,
+            connection_class=Plain,
+            init=self._prepare,
+            timeout=CONNECT_SECONDS,
+            server_settings={"application_name": NAME, **KEEPALIVE},
+        )
+
+    async def check_tables(self) -> None:
+        """Check the tables, and make them. When that does not come to its end the pool is closed.
+
+        LightRAG would forget it, and it keeps itself connected: a flapping database would run out of connections.
+        """
+        try:
+            await super().check_tables()
+        except BaseException:
+            if self.pool is not None:
+                self.pool.terminate()
+            raise
+
+    async def _prepare(self, connection: Connection) -> None:
+        if self.enable_vector:
+            await register_vector(connection)
+
+
+def adopt(dsn: str, *, uses_age: bool) -> None:
+    """Let LightRAG make its pool from this class. It makes one a process, and the next when that is closed."""
+    Database.dsn, Database.uses_age = dsn, uses_age
+    postgres_impl.PostgreSQLDB = Database
