@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import asyncpg
@@ -15,6 +16,7 @@ from orchestrator.handlers.lightrag import completion, lock, pump
 from orchestrator.handlers.lightrag.identity import Document
 from orchestrator.handlers.lightrag.ingestor import Ingestor
 from orchestrator.settings import LightRAGSettings
+from tests.support.wait import wait_until
 
 
 class Status:
@@ -33,6 +35,8 @@ class ShakyEngine:
         self.bad: dict[str, Exception] = {}  # by document: enqueuing a batch with it raises this
         self.on_process: Callable[[], None] = self.finish
         self.on_status: Callable[[], None] = lambda: None
+        self.on_end: Callable[[str], None] = lambda _: None
+        self.asked: list[list[str]] = []  # whose status was asked for, each time
         self.runs = 0
         self.closed = False
 
@@ -44,6 +48,7 @@ class ShakyEngine:
     async def statuses(self, ids: Sequence[str]) -> dict[str, Status]:
         """Return the rows."""
         self.on_status()
+        self.asked.append(list(ids))
         return {i: self.rows[i] for i in ids if i in self.rows}
 
     async def holder(self, digest: str, *, besides: str) -> None:
@@ -152,6 +157,52 @@ async def test_a_pipeline_that_runs_in_vain_ends_the_attempt(made: Fixture) -> N
         assert isinstance(end, RetryError) and end.counts and reason in str(end)
     made.engine.on_process = made.engine.finish
     assert await made.submit("a") == [Result(1, 1)]
+
+
+async def test_ends_that_are_told_are_looked_up_together_and_alone(
+    made: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the run goes on with others: each look is a statement and a settle, and all that wait are many."""
+    monkeypatch.setattr(completion, "POLL_SECONDS", 60)
+    over = asyncio.Event()
+    monkeypatch.setattr(made.engine, "process", over.wait)
+    names = [f"d{i}" for i in range(20)]
+    waiting = {n: asyncio.create_task(made.ingestor.submit(Document(n, n, n, n))) for n in names}
+
+    async def admitted() -> bool:
+        return sorted(names) in made.engine.asked[1:]  # once before they were stored, once after
+
+    await wait_until(admitted)
+    made.engine.asked.clear()
+    for name in names[:3]:
+        made.engine.rows[name].state = "processed"
+        made.engine.on_end(name)
+    assert await asyncio.wait_for(asyncio.gather(*(waiting[n] for n in names[:3])), 5) == [Result(1, 1)] * 3
+    assert made.engine.asked == [names[:3]] and not any(waiting[n].done() for n in names[3:])
+    made.engine.finish()
+    over.set()
+    assert await asyncio.gather(*waiting.values()) == [Result(1, 1)] * 20
+
+
+async def test_an_end_that_is_told_is_believed_only_when_the_status_says_so(
+    made: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What LightRAG's functions return, or that they return, is no success."""
+    monkeypatch.setattr(completion, "GATHER_SECONDS", 0.01)
+    over = asyncio.Event()
+    monkeypatch.setattr(made.engine, "process", over.wait)
+    waiting = asyncio.create_task(made.ingestor.submit(Document("a", "a", "a", "a")))
+    for looks in (3, 6, 9):
+        made.engine.on_end("a")
+        await wait_until(partial(_looked, made.engine, looks))
+    assert not waiting.done()
+    made.engine.rows["a"].state = "processed"  # and of this nobody tells
+    assert await asyncio.wait_for(waiting, 5) == Result(1, 1)
+    over.set()
+
+
+async def _looked(engine: ShakyEngine, times: int) -> bool:
+    return len(engine.asked) >= times
 
 
 async def test_a_pipeline_without_a_database_burns_no_attempt(made: Fixture) -> None:

@@ -12,7 +12,7 @@ import pytest
 from orchestrator.deliveries import Result
 from orchestrator.errors import CredentialError, RejectError, RetryError
 from orchestrator.handlers.base import Context, HandlerSetup
-from orchestrator.handlers.lightrag import create
+from orchestrator.handlers.lightrag import completion, create
 from orchestrator.handlers.lightrag.identity import document_id
 from orchestrator.settings.credentials import Credentials
 from tests.integration.lightrag.bench import Bench
@@ -88,6 +88,19 @@ async def test_one_text_many_times_in_one_micro_batch(bench: Bench) -> None:
     assert len(originals) == 2 and None in originals and len(bench.model.texts) == 1
     assert {(r.entities, r.relations) for r in ends.values() if isinstance(r, Result)} == {(3, 2)}
     assert list((await bench.states()).values()) == ["processed"]
+
+
+async def test_the_end_of_a_chunk_is_told_while_others_are_under_way(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By LightRAG's own function for one document, so that nobody has to ask again and again."""
+    monkeypatch.setattr(completion, "POLL_SECONDS", 600)
+    bench.model.delay = 0.2
+    handler = await bench.handler(max_parallel_insert=1)
+    ends = [asyncio.create_task(bench.run(handler, f"c{i}", f"Unit{i} Works supplies Helios Labs.")) for i in range(4)]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    assert sorted((await bench.states()).values())[-1] == "processed" and not all(e.done() for e in ends)
+    await asyncio.gather(*ends)
 
 
 async def test_a_copy_waits_until_its_original_is_processed(bench: Bench) -> None:

@@ -6,7 +6,6 @@ Nothing else is success: LightRAG's calls return before the work is done, and ra
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,7 +20,8 @@ if TYPE_CHECKING:  # importing it imports LightRAG
 
 log = logging.getLogger("orchestrator.lightrag")
 
-POLL_SECONDS = 0.1  # one statement for all that are waited for; the end of a run is told at once
+GATHER_SECONDS = 0.1  # what ends within this is looked up, settled and replaced together; the end of a run at once
+POLL_SECONDS = 1.0  # how often all that are waited for are looked up: not every end is told
 FAILURES = 5
 OUTAGE_SECONDS = 10.0
 ABORTED = ("index flush failed", "Cancelled by internal error")
@@ -42,7 +42,9 @@ class Completion:
         self._engine = engine
         self._waiting: dict[str, set[asyncio.Future[Result]]] = {}  # by document
         self._decided: dict[str, Watched] = {}  # by document
+        self._due: set[str] = set()  # documents that may have ended
         self._look = asyncio.Event()
+        engine.on_end = self.look
 
     @property
     def waiting(self) -> bool:
@@ -71,10 +73,11 @@ class Completion:
         """The document was admitted; the status of `decided_by` tells its end."""
         if doc_id in self._waiting:
             self._decided[doc_id] = Watched(decided_by)
-            self._look.set()
+            self.look(decided_by)
 
-    def look(self) -> None:
-        """Look now: something may have ended."""
+    def look(self, doc_id: str) -> None:
+        """Look soon: the document may have ended."""
+        self._due.add(doc_id)
         self._look.set()
 
     def fail(self, doc_id: str, error: RetryError | RejectError) -> None:
@@ -91,30 +94,39 @@ class Completion:
 
     async def run(self) -> None:
         """Look as long as anybody waits. Ends only by cancellation."""
-        failures = 0
+        failures, due = 0, None
         while True:
             try:
-                await self.check()
+                await self.check(due)
                 failures = 0
             except Exception as error:
                 failures += 1
                 log.warning("cannot read doc_status; will try again", extra={"error": type(error).__name__})
                 if failures >= FAILURES:
                     self.fail_all(RetryError(f"doc_status cannot be read: {error}", counts=False, delay_seconds=5))
-            if not self._decided:
-                await self._look.wait()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS * (1 + failures) ** 2):
-                    await self._look.wait()
-            self._look.clear()
+            due = await self._next(failures)
 
-    async def check(self, *, at_rest: bool = False) -> int:
+    async def _next(self, failures: int) -> set[str] | None:
+        """Wait, and return which documents to look up; None for all, which is also what follows a failure."""
+        if not self._decided:
+            await self._look.wait()
+        try:
+            async with asyncio.timeout(POLL_SECONDS * (1 + failures) ** 2):
+                await self._look.wait()
+        except TimeoutError:
+            return None
+        await asyncio.sleep(GATHER_SECONDS)
+        self._look.clear()
+        due, self._due = self._due, set()
+        return None if failures else due
+
+    async def check(self, only: set[str] | None = None, *, at_rest: bool = False) -> int:
         """Resolve what has ended and return how many that were; `at_rest`: no run is under way.
 
-        What was admitted anew meanwhile is left to the next look: what was read is of its former run. Raises what the
-        engine raises.
+        `only` are the deciding documents to look up, all when there are none given. What was admitted anew meanwhile is
+        left to the next look: what was read is of its former run. Raises what the engine raises.
         """
-        decided = dict(self._decided)
+        decided = {i: watched for i, watched in self._decided.items() if only is None or watched.by in only}
         if not decided:
             return 0
         found = await self._engine.statuses(sorted({watched.by for watched in decided.values()}))

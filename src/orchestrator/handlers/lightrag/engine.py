@@ -11,7 +11,7 @@ import contextlib
 import logging
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -96,8 +96,8 @@ class Engines:
         `read_only` engines leave no trace: they neither read nor write the cache of model answers.
         """
         rag = LightRAG(**self._arguments(workspace, read_only=read_only))
-        self._account(rag)
         engine = Engine(rag)
+        self._account(engine)
         try:
             async with self._schema():
                 await engine.begin()
@@ -112,13 +112,14 @@ class Engines:
         """Close the clients of the endpoints."""
         await self._endpoints.close()
 
-    def _account(self, rag: LightRAG) -> None:
-        """Let every call that LightRAG makes for a document be known as that document's."""
-        process = rag.process_single_document
+    def _account(self, engine: Engine) -> None:
+        """Let every call that LightRAG makes for a document be known as that document's, and its end be told."""
+        rag, process = engine._rag, engine._rag.process_single_document
 
         async def accounted(*, doc_id: str, **more: Any) -> None:
             with self._accounts.processing(rag.workspace, doc_id):
                 await process(doc_id=doc_id, **more)
+            engine.on_end(doc_id)
 
         rag.process_single_document = accounted
 
@@ -172,6 +173,7 @@ class Engine:
     """One workspace of LightRAG. Belongs to the event loop it was made on."""
 
     def __init__(self, rag: LightRAG) -> None:
+        self.on_end: Callable[[str], None] = lambda _: None  # told of a document whose status says its end now
         self._rag = rag
         self._begun = False
 
