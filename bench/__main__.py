@@ -11,7 +11,7 @@ import redis.asyncio as redis
 import uvloop
 from tests.support.servers import postgres_server, redis_server
 
-from bench import durable, graph, raw
+from bench import durable, graph_rows, raw
 from bench.report import Cost, emit, middle, percentiles
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.schema import migrate
@@ -20,8 +20,7 @@ CHUNKS = 40_000
 RUNS = 3
 BATCHES = (100, 10)  # the first is the headline
 JOBS = 200
-TEXTS = 100
-HOT, LATENCY, LIGHTRAG = {"raw_loop", "noop_path"}, {"start_latency"}, {"lightrag_direct", "lightrag_queue"}
+HOT, LATENCY, LIGHTRAG = {"raw_loop", "noop_path"}, {"start_latency"}, graph_rows.NAMES
 NAMES = HOT | LATENCY | LIGHTRAG
 
 
@@ -66,22 +65,6 @@ async def start_latency(ledger: Ledger, dsn: str, redis_url: str, directory: Pat
     emit("start_latency", per_second=cost.per_second, cpu_us=cost.cpu_us, ratio=ratio, **ours, raw=bare)
 
 
-async def lightrag(ledger: Ledger, sql: str, dsn: str, redis_url: str, directory: Path) -> None:
-    """Compare LightRAG through the queue with LightRAG alone, run by run in turn."""
-    own = await database(sql, "lightrag")
-    alone: list[Cost] = []
-    ours: list[Cost] = []
-    async with graph.instant_model() as port:
-        options = graph.settings(directory, redis_url=redis_url, dsn=dsn, lightrag_dsn=own, model_port=port)
-        for _ in range(RUNS):
-            alone.append(await graph.direct(directory, own, TEXTS))
-            ours.append(await graph.queued(ledger, redis_url, directory, options, TEXTS))
-    bare = middle(alone)
-    for name, cost in (("lightrag_direct", bare), ("lightrag_queue", middle(ours))):
-        ratio = cost.seconds / bare.seconds
-        emit(name, per_second=cost.per_second, cpu_us=cost.cpu_us, ratio=ratio, chunks=cost.chunks)
-
-
 async def run(names: set[str]) -> None:
     """Run the named benches."""
     with redis_server() as cache, postgres_server() as sql, tempfile.TemporaryDirectory(prefix="bench-") as folder:
@@ -97,7 +80,8 @@ async def run(names: set[str]) -> None:
             if names & LATENCY:
                 await start_latency(ledger, dsn, cache.url, Path(folder))
             if names & LIGHTRAG:
-                await lightrag(ledger, sql.url, dsn, cache.url, Path(folder))
+                own = await database(sql.url, "lightrag")
+                await graph_rows.run(names, ledger, Path(folder), redis_url=cache.url, dsn=dsn, lightrag_dsn=own)
         finally:
             await ledger.close()
 

@@ -1,11 +1,17 @@
-"""`ainsert` of a list by LightRAG itself, in a process of its own: prints seconds and processor seconds as JSON."""
+"""`ainsert` of a list by LightRAG itself, in a process of its own: prints seconds and processor seconds as JSON.
+
+With the word `defaults` LightRAG keeps all its own settings and its own pool of connections; only the storages, the
+tokenizer (its own wants a network) and the functions that call the models are the same.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -14,14 +20,22 @@ from orchestrator.handlers.lightrag import environment
 from orchestrator.settings import LightRAGSettings
 from orchestrator.settings.load import load
 
+KEPT = {
+    "workspace", "working_dir", "kv_storage", "doc_status_storage", "graph_storage", "vector_storage", "tokenizer",
+    "llm_model_func", "llm_model_name", "embedding_func",
+}  # fmt: skip
+"""What LightRAG cannot do without; all other arguments are our settings."""
 
-async def insert(settings_dir: Path, dsn: str, workspace: str, count: int) -> dict[str, float]:
+
+async def insert(settings_dir: Path, dsn: str, workspace: str, count: int, *, defaults: bool) -> dict[str, float]:
     """Insert the texts into an engine that is open and warm; return what that cost."""
     settings = load(settings_dir / "workers/lightrag_processor.py", LightRAGSettings)
     environment.apply(environment.variables(settings, dsn))
     from orchestrator.handlers.lightrag.engine import Engines  # noqa: PLC0415  # reads the environment when imported
 
     engines = Engines(settings, dsn, llm_key=None, embedding_key=None)
+    if defaults:
+        _keep_defaults(engines)
     engine = await engines.open(workspace)
     rag = engine._rag
     await rag.ainsert(WARM_UP, ids="warm-up", file_paths="warm-up")
@@ -30,12 +44,22 @@ async def insert(settings_dir: Path, dsn: str, workspace: str, count: int) -> di
     await rag.ainsert(texts(workspace, count), ids=names, file_paths=names)
     spent = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
     states = await engine.statuses(names)
-    assert all(s.state == "processed" for s in states.values()), states
+    assert len(states) == count and all(s.state == "processed" for s in states.values()), states
     await engine.close()
     await engines.close()
     return spent
 
 
+def _keep_defaults(engines: Any) -> None:
+    from lightrag.kg import postgres_impl  # noqa: PLC0415  # as above
+
+    arguments = engines._arguments
+    engines._arguments = lambda *a, **k: {name: v for name, v in arguments(*a, **k).items() if name in KEPT}
+    postgres_impl.PostgreSQLDB = postgres_impl.PostgreSQLDB.__base__  # not our class, but what it is made from
+    del os.environ["POSTGRES_MAX_CONNECTIONS"]
+
+
 if __name__ == "__main__":
-    found = uvloop.run(insert(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])))
+    where, dsn, workspace, count, *words = sys.argv[1:]
+    found = uvloop.run(insert(Path(where), dsn, workspace, int(count), defaults=words == ["defaults"]))
     sys.stdout.write(json.dumps(found) + "\n")

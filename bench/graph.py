@@ -41,10 +41,10 @@ def settings(directory: Path, *, redis_url: str, dsn: str, lightrag_dsn: str, mo
 
 
 @asynccontextmanager
-async def instant_model() -> AsyncIterator[int]:
-    """Run the model that answers at once; gives its port."""
+async def model(seconds: float = 0.0) -> AsyncIterator[int]:
+    """Run the model that answers at once, or after so long; gives its port."""
     port = free_port()
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.instant", str(port))
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.instant", str(port), str(seconds))
 
     async def answers() -> bool:
         try:
@@ -62,10 +62,12 @@ async def instant_model() -> AsyncIterator[int]:
         await process.wait()
 
 
-async def direct(directory: Path, lightrag_dsn: str, count: int) -> Cost:
-    """Let LightRAG insert the list by itself, into a workspace of its own."""
-    words = ["-m", "bench.direct", str(directory / "settings"), lightrag_dsn, f"direct-{uuid4().hex[:8]}", str(count)]
-    process = await asyncio.create_subprocess_exec(sys.executable, *words, stdout=asyncio.subprocess.PIPE)
+async def direct(directory: Path, lightrag_dsn: str, count: int, *words: str) -> Cost:
+    """Let LightRAG insert the list by itself, into a workspace of its own; `defaults` with its own settings."""
+    options = [str(directory / "settings"), lightrag_dsn, f"direct-{uuid4().hex[:8]}", str(count), *words]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.direct", *options, stdout=asyncio.subprocess.PIPE
+    )
     out, _ = await process.communicate()
     if process.returncode:
         raise RuntimeError("bench.direct failed; its log is on standard error")

@@ -1,7 +1,11 @@
-"""An OpenAI-compatible model that answers at once: what is left of a run's time is LightRAG and the queue."""
+"""An OpenAI-compatible model that answers at once: what is left of a run's time is LightRAG and the queue.
+
+`python -m bench.instant PORT [SECONDS]`: each completion takes so long, as of a real language model; vectors do not.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import itertools
 import re
@@ -17,6 +21,8 @@ import uvicorn
 DIMENSIONS = 384
 NAME = re.compile(r"\b[A-Z][a-z]+\d+\b")  # only our texts hold such words, no prompt does
 Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
 
 def vector(text: str) -> list[float]:
@@ -60,9 +66,7 @@ def completion(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def app(
-    scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
-) -> None:
+async def answer_request(scope: Message, receive: Receive, send: Send, *, seconds: float) -> None:
     """Serve both."""
     body, more = b"", True
     while more:
@@ -70,10 +74,23 @@ async def app(
         body += message.get("body", b"")
         more = message.get("more_body", False)
     request = orjson.loads(body)
-    found = embeddings(request) if scope["path"].endswith("/embeddings") else completion(request)
+    if scope["path"].endswith("/embeddings"):
+        found = embeddings(request)
+    else:
+        found = completion(request)
+        await asyncio.sleep(seconds)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
     await send({"type": "http.response.body", "body": orjson.dumps(found)})
 
 
+def main(port: int, seconds: float = 0.0) -> None:
+    """Serve until told to stop."""
+
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        await answer_request(scope, receive, send, seconds=seconds)
+
+    uvicorn.run(app, port=port, lifespan="off", log_level="warning", http="httptools")
+
+
 if __name__ == "__main__":
-    uvicorn.run(app, port=int(sys.argv[1]), lifespan="off", log_level="warning", http="httptools")
+    main(int(sys.argv[1]), *map(float, sys.argv[2:]))
