@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # importing it imports LightRAG
 
 log = logging.getLogger("orchestrator.lightrag")
 
-GATHER_SECONDS = 0.1  # what ends within this is looked up, settled and replaced together; the end of a run at once
+GATHER_SECONDS = 0.2  # what ends within this is looked up, settled and replaced together; the end of a run at once
 POLL_SECONDS = 1.0  # how often all that are waited for are looked up: not every end is told
 FAILURES = 5
 OUTAGE_SECONDS = 10.0
