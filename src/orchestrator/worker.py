@@ -168,9 +168,11 @@ class Worker:
             self._deaf = not self.pool.hears(await self._keeper.waiting())
             if self._deaf:
                 log.error("entries wait, there is room, and none is delivered: waiting to be restarted")
-        if not self.pool.alive():  # the watchdog is no longer fed either, and systemd will restart us
-            held = self.pool.held()
-            log.error("the pool does not move", extra={"held": len(held), "steps": ", ".join({h.doing for h in held})})
+        if standing := self.pool.standing():
+            steps = ", ".join({h.doing for h in self.pool.held()})
+            log.error(
+                "the pool does not move: waiting to be restarted", extra={"what": ", ".join(standing), "steps": steps}
+            )
 
     async def _keep_reconciling(self) -> None:
         while True:

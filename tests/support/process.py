@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
@@ -28,6 +29,7 @@ class Process:
         self._log = log
         self.messages: list[str] = []
         """What it told systemd so far, a line each."""
+        self._fed_at = time.monotonic()
 
     @property
     def pid(self) -> int:
@@ -87,6 +89,17 @@ class Process:
 
         await wait_until(look, within=within, what=f"{message} among {self.messages[-5:]}")
 
+    async def starved(self, seconds: float, *, within: float = 20.0) -> None:
+        """Wait until it has not fed the watchdog for so long: then systemd aborts it, and so do we."""
+
+        async def look() -> bool:
+            self.check()
+            return time.monotonic() - self._fed_at > seconds
+
+        await wait_until(look, within=within, what=f"{seconds:g} s without WATCHDOG=1")
+        self.send(signal.SIGABRT)
+        assert await self.ended() == -signal.SIGABRT
+
     async def ready(self) -> None:
         """Wait until it says that it is. Raises RuntimeError when it ends instead."""
 
@@ -100,7 +113,9 @@ class Process:
         """Keep what it sends to the notify socket; call when there is something to read."""
         with suppress(BlockingIOError):
             while True:
-                self.messages += notified.recv(4096).decode().split("\n")
+                self.messages += (told := notified.recv(4096).decode().split("\n"))
+                if "WATCHDOG=1" in told:
+                    self._fed_at = time.monotonic()
 
 
 @asynccontextmanager

@@ -204,8 +204,20 @@ class Pool:
         return Pulse(consumer, meter.total, len(slot.held), meter.per_second(), longest.doing if longest else "")
 
     def alive(self) -> bool:
-        """Return whether the loops move: what feeds the watchdog. While all slots are full the reader has to wait."""
+        """Return whether everything moves: what feeds the watchdog."""
+        return not self.standing()
+
+    def standing(self) -> list[str]:
+        """Return what does not move. While all slots are full the reader has to wait.
+
+        A handler may take its time, but not go on when that is over.
+        """
         now = time.monotonic()
         patience = max(PATIENCE_SECONDS, 3 * self.settings.heartbeat_seconds)
-        reads = now - self._reader.ticked < patience or all(s.room <= 0 for s in self._slots.values())
-        return reads and now - self._leases.ticked < patience
+        found = {
+            "the reader": now - self._reader.ticked > patience and any(s.room > 0 for s in self._slots.values()),
+            "the leases": now - self._leases.ticked > patience,
+            "the settler": self._settler.stuck(now, patience),
+            "runs that ignore their end": any(h.runs_on(now, patience) for h in self.held()),
+        }
+        return [what for what, stands in found.items() if stands]

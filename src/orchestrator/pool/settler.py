@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 
 from orchestrator.deliveries import Delivery, Outcome, Verdict
@@ -26,6 +27,11 @@ class Settler:
         self._settled = settled  # told of the deliveries that have left our hands
         self._waiting: list[tuple[Delivery, Outcome]] = []
         self._wake = asyncio.Event()
+        self._tried_at: float | None = None  # time.monotonic() of the last step of a batch that is under way
+
+    def stuck(self, now: float, patience: float) -> bool:
+        """Return whether a step has not come back for so long, not even with an error."""
+        return self._tried_at is not None and now - self._tried_at > patience
 
     def put(self, delivery: Delivery, outcome: Outcome) -> None:
         """Hand over an outcome."""
@@ -45,11 +51,19 @@ class Settler:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _try(self, batch: list[tuple[Delivery, Outcome]]) -> bool:
+        self._tried_at = time.monotonic()
+        try:
+            return await self._settle(batch)
+        finally:
+            self._tried_at = None
+
+    async def _settle(self, batch: list[tuple[Delivery, Outcome]]) -> bool:
         try:
             settled = await self._tracker.settle(batch)
         except DependencyError as error:
             log.warning("cannot settle; will try again", extra={"chunks": len(batch), "error": str(error)})
             return False
+        self._tried_at = time.monotonic()
         try:
             await self._tell_source(settled.accepted, settled.ended)
         except DependencyError as error:

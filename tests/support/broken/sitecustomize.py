@@ -1,0 +1,75 @@
+"""Breaks the process that finds this on its path, in the way FAULT names: what no server can do to it from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from typing import Any
+
+
+async def _nothing(self: Any, *args: Any, block: int | None = None, **options: Any) -> list[Any]:
+    await asyncio.sleep((block or 0) / 1000)
+    return []
+
+
+def _queue_nothing(self: Any, *args: Any, **options: Any) -> Any:
+    return self.execute_command("PING")
+
+
+async def _never(self: Any, *args: Any, **options: Any) -> Any:
+    await asyncio.Event().wait()
+
+
+async def _block(self: Any, *args: Any) -> Any:
+    threading.Event().wait()
+
+
+async def _ignore(self: Any, *args: Any) -> Any:
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:  # it should end now
+            continue
+
+
+def deaf() -> None:
+    """Reads of its streams bring nothing, as over a half-dead line."""
+    from redis.asyncio import Redis
+    from redis.asyncio.client import Pipeline
+
+    Redis.xreadgroup = _nothing  # type: ignore[method-assign,assignment]
+    Pipeline.xreadgroup = _queue_nothing  # type: ignore[method-assign]
+
+
+def impatient() -> None:
+    """It waits a second where it would wait a minute."""
+    from orchestrator.pool import pool
+
+    pool.PATIENCE_SECONDS = 1.0
+
+
+def stuck() -> None:
+    """A read never comes back, not even with an error."""
+    from redis.asyncio import Redis
+
+    Redis.xreadgroup = _never  # type: ignore[method-assign,assignment]
+    impatient()
+
+
+def blocking() -> None:
+    """Its handler blocks the loop, for ever."""
+    from orchestrator.handlers.noop import NoopHandler
+
+    NoopHandler.__call__ = _block  # type: ignore[method-assign,assignment]
+
+
+def ignoring() -> None:
+    """Its handler does not end when it is told to."""
+    from orchestrator.handlers.noop import NoopHandler
+
+    NoopHandler.__call__ = _ignore  # type: ignore[method-assign,assignment]
+    impatient()
+
+
+globals()[os.environ["FAULT"]]()
