@@ -15,6 +15,7 @@ from orchestrator import __version__, systemd
 from orchestrator.announcements import Announcements
 from orchestrator.assembly import make_handler, make_source
 from orchestrator.errors import DependencyError
+from orchestrator.events.log import EventLog
 from orchestrator.handlers.base import Handler, HandlerSetup
 from orchestrator.ledger import Ledger
 from orchestrator.pool.pool import FINAL_FLUSH_SECONDS, Pool
@@ -124,6 +125,7 @@ class Worker:
             asyncio.create_task(every(self._settings.heartbeat_seconds, self._beat)),
             asyncio.create_task(every(self._settings.health_check_interval_seconds, self._check_health)),
             asyncio.create_task(every(HOLD_SECONDS, self._hold.refresh)),
+            asyncio.create_task(every(self._tracking.reconcile_interval_seconds, self._trim)),
             asyncio.create_task(self._keep_reconciling()),
             asyncio.create_task(self._watchdog()),
         ]
@@ -182,10 +184,12 @@ class Worker:
 
     async def _reconcile(self) -> None:
         await self._reconciler.run_once(
-            lease_seconds=self._settings.lease_seconds,
-            quiet_seconds=self._tracking.open_job_quiet_seconds,
-            retention_seconds=self._tracking.event_retention_seconds,
+            lease_seconds=self._settings.lease_seconds, quiet_seconds=self._tracking.open_job_quiet_seconds
         )
+
+    async def _trim(self) -> None:
+        if gone := await EventLog(self.ledger.database).trim(self._tracking.event_retention_seconds):
+            log.info("events past their retention dropped", extra={"events": gone})
 
     async def _watchdog(self) -> None:
         interval = systemd.watchdog_interval()

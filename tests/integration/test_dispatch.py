@@ -201,7 +201,7 @@ async def test_a_redis_emptied_in_the_middle_is_filled_again(ledger: Ledger, red
         reconciler = Reconciler(ledger, worker.source, worker.view, worker_type="lightrag", queue="q")
 
         async def mended() -> bool:
-            await reconciler.run_once(lease_seconds=0.6, quiet_seconds=30, retention_seconds=3600)
+            await reconciler.run_once(lease_seconds=0.6, quiet_seconds=30)
             return all([(await ledger.jobs.get(job.job_id)).status is JobStatus.COMPLETED for job in jobs])
 
         await wait_until(mended, within=40)

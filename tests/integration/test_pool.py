@@ -177,7 +177,7 @@ async def test_a_job_goes_on_after_redis_lost_everything(ledger: Ledger, redis_u
         reconciler = Reconciler(ledger, worker.source, worker.view, worker_type="lightrag", queue="q")
         await ledger.database.run(lambda c: c.execute("DELETE FROM outbox"))
         for _ in range(2):
-            await reconciler.run_once(lease_seconds=0.6, quiet_seconds=30, retention_seconds=3600)
+            await reconciler.run_once(lease_seconds=0.6, quiet_seconds=30)
         assert await worker.relay.flush() >= 10
         assert (await worker.ended(job.job_id)).processed == 10
 
@@ -237,7 +237,7 @@ async def test_a_pool_survives_an_outage(
 
         async def mend() -> bool:
             try:
-                await reconciler.run_once(lease_seconds=0.6, quiet_seconds=30, retention_seconds=3600)
+                await reconciler.run_once(lease_seconds=0.6, quiet_seconds=30)
                 await worker.relay.flush()
                 return (await ledger.jobs.get(job.job_id)).status is JobStatus.COMPLETED
             except DependencyError:  # a connection that was cut just now

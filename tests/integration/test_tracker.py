@@ -103,7 +103,7 @@ async def test_x18_the_view_agrees_after_a_crash_between_the_two(tracking: Track
     source = RedisStreamSource(tracking.client, stream="q", group="g", lease_seconds=30)
     reconciler = Reconciler(tracking.ledger, source, tracking.view, worker_type="lightrag", queue="q")
     await source.open(["h-lightrag-0"])
-    await reconciler.run_once(lease_seconds=30, quiet_seconds=30, retention_seconds=3600)
+    await reconciler.run_once(lease_seconds=30, quiet_seconds=30)
     assert await tracking.agree(job)
 
 

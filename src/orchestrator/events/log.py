@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from orchestrator.keys import lock_id
 from orchestrator.ledger.database import Database
+
+PAGE = 5000
+"""Events that go in one transaction: it holds its locks for moments only."""
+LOCK = lock_id("events:trim")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,16 @@ class EventLog:
         else:
             rows = await self._database.fetch("events_of_job_after", seq, upto, tenant, limit, job_id)
         return [Event(*row.values()) for row in rows]
+
+    async def trim(self, retention_seconds: float) -> int:
+        """Drop all events that are older; return how many. While another process is at it there is nothing to do."""
+        dropped, last, page = 0, 0, PAGE
+        while page == PAGE:
+            row = await self._database.row("trim_events", LOCK, retention_seconds, last, PAGE)
+            assert row is not None  # an aggregate always has its row
+            page, last = row["count"], row["last"]
+            dropped += page
+        return dropped
 
     async def watermark(self) -> int:
         """Return the highest visible seq; lower ones may still be on their way."""

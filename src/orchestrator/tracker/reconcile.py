@@ -26,13 +26,12 @@ class Reconciler:
         self._foreign = foreign
         self._suspicions = 0
 
-    async def run_once(self, *, lease_seconds: float, quiet_seconds: float, retention_seconds: int) -> int:
+    async def run_once(self, *, lease_seconds: float, quiet_seconds: float) -> int:
         """Mend the queue; return how many jobs were put up for dispatch again. Raises DependencyError."""
         stranded = await self._ledger.chunks.requeue_stranded(self._worker_type, lease_seconds)
         if stranded:
             log.warning("chunks of dead workers back to the queue", extra={"chunks": stranded})
         await self._ledger.jobs.close_quiet(quiet_seconds)
-        await self._ledger.database.execute("trim_events", retention_seconds)
         await self._view.write(await self._ledger.jobs.changed_lately())
         return 0 if self._foreign else await self._redispatch()
 
