@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
+from redis.exceptions import RedisError
 
 from orchestrator.api.auth import Authenticated, Caller
 from orchestrator.api.deps import Deps, Needs
 from orchestrator.api.openapi import problems
+from orchestrator.api.patience import within
 from orchestrator.api.problems import ProblemError
+from orchestrator.limits.view import limits_of
 from orchestrator.settings import WorkerTypeSettings
 from orchestrator.sources.redis_stream import RedisStreamSource
-from orchestrator.why.doctor import Complaint, Finding, findings, look, mend
+from orchestrator.why.doctor import Complaint, Finding, findings, look, mend, throttled
+
+PATIENCE_SECONDS = 3.0
 
 router = APIRouter(tags=["controls"])
 
@@ -22,7 +28,7 @@ class FindingView(BaseModel):
     """One thing that is wrong, or that an operator should know."""
 
     complaint: Complaint
-    worker_type: str
+    worker_type: str = Field(description="empty: it concerns all of them")
     text: str
     remedy: str = Field(description="a command, or what to look at")
     safe: bool = Field(description="POST /doctor mends it")
@@ -62,6 +68,8 @@ async def _look(deps: Deps) -> list[Finding]:
     found: list[Finding] = []
     for kind in deps.types.values():
         found += findings(await look(deps.ledger, kind, _queue_of(deps, kind)))
+    with suppress(RedisError, OSError, TimeoutError):  # a Redis that is away was found by its queues
+        found += throttled(await within(PATIENCE_SECONDS, limits_of(deps.redis)))
     return list({(f.complaint, f.text): f for f in found}.values())  # a tenant's pause concerns every type, and is one
 
 

@@ -19,7 +19,7 @@ from orchestrator.errors import ThrottledError
 from orchestrator.limits.book import ASK_SECONDS, LEASE_SECONDS, Book, Ended, Outcome, Reply
 from orchestrator.limits.endpoint import Endpoint
 from orchestrator.limits.local import LocalBook
-from orchestrator.limits.reason import reason
+from orchestrator.limits.reason import WAITING, reason
 from orchestrator.tasks import end
 
 log = logging.getLogger("orchestrator.limits")
@@ -105,7 +105,7 @@ class Limiter:
 
     async def rest(self, seconds: float, waiting: Callable[[str], None]) -> None:
         """Wait after a refusal that does not say for how long."""
-        waiting(f"waiting for the model limiter ({self.endpoint.kind}: throttled)")
+        waiting(f"{WAITING} ({self.endpoint.kind}: throttled)")
         with self._stalling():
             await asyncio.sleep(seconds)
 
@@ -130,7 +130,7 @@ class Limiter:
                     left = deadline - time.monotonic()
                     if (reply.wait_seconds or 0.0) > left or left <= 0:
                         raise self._given_up(reply)
-                    waiting(f"waiting for the model limiter ({self._why(reply)})")
+                    waiting(f"{WAITING} ({self._why(reply)})")
                     wake = self._wakes.get(ticket) or stack.enter_context(self._queued(ticket))
                     await self._pause(wake, min(_poll(reply), left))
         except BaseException:

@@ -9,9 +9,12 @@ from enum import StrEnum
 from orchestrator.jobs import Scope
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.pauses import Pause
+from orchestrator.limits.reason import THROTTLED
+from orchestrator.limits.view import LimitView
 from orchestrator.settings import WorkerTypeSettings
 from orchestrator.sources.base import Source
 from orchestrator.why.facts import missing_entries
+from orchestrator.why.model import TROUBLES, trouble
 
 STILL_SECONDS = 600.0
 """A job that should move and has not for so long is named."""
@@ -28,6 +31,8 @@ class Complaint(StrEnum):
     DEAD_LETTERS = "dead_letters"
     PAUSED = "paused"
     STILL = "still"
+    MODEL = "model"
+    MODEL_CREDENTIALS = "model_credentials"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,15 @@ class Finding:
     text: str
     remedy: str
     safe: bool = False  # the doctor can mend it: nothing can be lost or done twice by it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutOff:
+    """Chunks that wait to be tried again because of a model endpoint."""
+
+    words: str  # of its trouble
+    chunks: int
+    error: str  # of one of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +69,7 @@ class Look:
     dead: int
     pauses: Sequence[Pause]
     still: Sequence[str]  # jobs that have not moved for long
+    put_off: Sequence[PutOff]  # for a model endpoint
 
 
 async def look(ledger: Ledger, kind: WorkerTypeSettings, source: Source | None) -> Look:
@@ -78,12 +93,32 @@ async def look(ledger: Ledger, kind: WorkerTypeSettings, source: Source | None) 
         dead=totals.dead if totals else 0,
         pauses=pauses,
         still=[row["job_id"] for row in await ledger.database.fetch("doctor_still", kind.name, STILL_SECONDS)],
+        put_off=[
+            PutOff(**row)
+            for row in await ledger.database.fetch(
+                "doctor_put_off", kind.name, kind.lease_seconds, [t.words for t in TROUBLES]
+            )
+        ],
     )
 
 
 def findings(seen: Look) -> list[Finding]:
     """Judge what was seen; empty: all is well. Pure."""
-    return [*_workers(seen), *_queue(seen), *_work(seen)]
+    return [*_workers(seen), *_queue(seen), *_models(seen), *_work(seen)]
+
+
+def throttled(limits: Sequence[LimitView]) -> list[Finding]:
+    """Judge the endpoints that all worker types share: one that wants no calls for a while is named. Pure."""
+    return [
+        Finding(
+            Complaint.MODEL,
+            "",
+            f"{THROTTLED}: {v.kind} {v.url} wants no call before {v.throttled_until:%Y-%m-%d %H:%M:%S} UTC",
+            "orchestrator limits",
+        )
+        for v in limits
+        if v.throttled_until is not None
+    ]
 
 
 def _workers(s: Look) -> Iterator[Finding]:
@@ -105,6 +140,14 @@ def _queue(s: Look) -> Iterator[Finding]:
     if s.stranded:
         text = f"{s.stranded} chunks are in the hands of workers that are dead"
         yield Finding(Complaint.STRANDED, s.name, text, "orchestrator doctor --fix", safe=True)
+
+
+def _models(s: Look) -> Iterator[Finding]:
+    for put_off in s.put_off:
+        if (found := trouble(put_off.error)) is not None:
+            complaint = Complaint.MODEL_CREDENTIALS if found.credentials else Complaint.MODEL
+            text = f"{put_off.chunks} chunks wait to be tried again: {put_off.error}"
+            yield Finding(complaint, s.name, text, found.remedy)
 
 
 def _work(s: Look) -> Iterator[Finding]:

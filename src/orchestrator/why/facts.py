@@ -9,7 +9,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from orchestrator.errors import DependencyError
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.jobs import Job
-from orchestrator.why.situation import OTHERS, Ahead, Holding, Later, Situation
+from orchestrator.why.situation import OTHERS, REFUSED, Ahead, Holding, Later, Situation
 
 Depth = Callable[[], Awaitable[int]]
 """Say how many entries Redis holds for a queue, waiting, delayed or in flight."""
@@ -78,4 +78,4 @@ async def missing_entries(ledger: Ledger, worker_type: str, queue: str, depth: D
         return "", max(0, live - max(before, await depth()))
     except (RedisError, OSError, DependencyError) as error:
         refused = isinstance(error.__cause__ or error, AuthenticationError | NoPermissionError)
-        return (f"Redis refuses our user: {error.__cause__ or error}" if refused else str(error)), 0
+        return (f"{REFUSED}: {error.__cause__ or error}" if refused else str(error)), 0

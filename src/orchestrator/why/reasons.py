@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 
 from orchestrator.jobs import TERMINAL_JOB, JobStatus, Scope
-from orchestrator.why.situation import OTHERS, Holding, Later, Situation
+from orchestrator.limits.reason import WAITING
+from orchestrator.why.model import trouble
+from orchestrator.why.situation import OTHERS, REFUSED, Holding, Later, Situation
 
 BUDGET = "budget"
-LIMITER = "waiting for the model limiter"
-CREDENTIALS = "refuses our credentials"
-ENDPOINT_WORDS = ("model endpoint does not answer", "model endpoint is throttled")
 
 
 class Kind(StrEnum):
@@ -73,7 +73,7 @@ def _held_back(s: Situation) -> Iterator[Reason]:
     """Pauses, and a time that has not come."""
     for pause in s.pauses:
         if pause.scope is Scope.JOB and pause.by == BUDGET:
-            spent = f"its model calls cost {s.job.cost} of a budget of {s.job.budget}"
+            spent = f"its model calls cost {_money(s.job.cost)} of a budget of {_money(s.job.budget)}"
             yield Reason(Kind.BUDGET_SPENT, f"paused: {spent}", f"orchestrator budget {s.job.job_id} AMOUNT")
         else:
             why = f": {pause.reason}" if pause.reason else ""
@@ -94,7 +94,7 @@ def _nobody(s: Situation) -> Iterator[Reason]:
 def _redis(s: Situation) -> Iterator[Reason]:
     if s.redis:
         look = "systemctl status redis-server; the user and password are in credential redis-url"
-        kind = Kind.WRONG_CREDENTIALS if "refuses" in s.redis else Kind.REDIS_AWAY
+        kind = Kind.WRONG_CREDENTIALS if s.redis.startswith(REFUSED) else Kind.REDIS_AWAY
         yield Reason(kind, f"work is dispatched by Redis, and {s.redis}", look)
     elif s.missing > 0:
         text = f"Redis and the ledger disagree: {s.missing} entries of queue {s.job.queue} are gone from Redis"
@@ -113,10 +113,8 @@ def _put_off(s: Situation, later: Later) -> Reason:
     error = later.error or "no reason was given"
     tries = f"attempt {later.attempts} of {s.retry_attempts} failed" if later.attempts else "no attempt was made"
     kind, look = Kind.RETRY_LATER, f"orchestrator job {s.job.job_id} --chunks"
-    if any(words in error for words in ENDPOINT_WORDS):
-        kind, look = Kind.MODEL_AWAY, "orchestrator limits; curl llm_base_url and embedding_base_url of the settings"
-    elif CREDENTIALS in error:
-        kind, look = Kind.WRONG_CREDENTIALS, "put a valid key into credential llm-api-key or embedding-api-key, restart"
+    if (found := trouble(error)) is not None:
+        kind, look = Kind.WRONG_CREDENTIALS if found.credentials else Kind.MODEL_AWAY, found.remedy
     return Reason(kind, f"{when}; {tries}: {error}", look, until=later.due_at, chunks=later.chunks)
 
 
@@ -134,7 +132,7 @@ def _held(s: Situation, h: Holding) -> Reason:
         text = f"{h.chunks} chunks are held by {h.consumer}, which {last}; others take them when their lease ends"
         return Reason(Kind.HELD_BY_DEAD, text, "systemctl status orchestrator-workers", until=until, chunks=h.chunks)
     step = h.step or "at work"
-    if step.startswith(LIMITER):
+    if step.startswith(WAITING):
         text = f"{h.chunks} chunks are held by {h.consumer} for {seconds:.0f} s, {step}"
         return Reason(Kind.MODEL_LIMITER, text, "orchestrator limits", chunks=h.chunks)
     text = f"{h.chunks} chunks are held by {h.consumer} for {seconds:.0f} s, at step: {step}"
@@ -169,3 +167,7 @@ def _dead(s: Situation) -> Iterator[Reason]:
 
 def _time(at: datetime) -> str:
     return at.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _money(amount: Decimal | None) -> str:
+    return "nothing" if amount is None else f"{amount.normalize():f}"

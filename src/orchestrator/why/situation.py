@@ -12,6 +12,9 @@ from orchestrator.ledger.pauses import Pause
 OTHERS = ""
 """In place of the names of other tenants, for a reader who is one himself."""
 
+REFUSED = "Redis refuses our user"
+"""So begins what is said of a Redis that answers, and not to us."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:

@@ -12,8 +12,8 @@ import pytest
 
 from orchestrator.errors import DependencyError, ThrottledError
 from orchestrator.handlers.lightrag import clients, endpoints
-from orchestrator.handlers.lightrag.blame import NO_CREDENTIALS, NO_MODEL
 from orchestrator.handlers.lightrag.endpoints import Endpoints
+from orchestrator.limits.reason import NO_CREDENTIALS, NO_MODEL
 from orchestrator.settings import LightRAGSettings
 from tests.support.model_server import DIMENSIONS, ModelServer
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.deliveries import Result
 from orchestrator.errors import RejectError, RetryError
-from orchestrator.handlers.lightrag.blame import NO_CREDENTIALS, NO_MODEL, TEXT_REFUSED
-from orchestrator.limits.reason import again_in
+from orchestrator.limits.reason import NO_CREDENTIALS, NO_MODEL, TEXT_REFUSED, again_in
 
 if TYPE_CHECKING:  # importing it imports LightRAG
     from orchestrator.handlers.lightrag.engine import DocumentStatus, Engine

@@ -19,13 +19,12 @@ from orchestrator.backoff import full_jitter
 from orchestrator.deliveries import Usage
 from orchestrator.errors import DependencyError, ThrottledError
 from orchestrator.handlers.lightrag.accounts import Accounts
-from orchestrator.handlers.lightrag.blame import NO_CREDENTIALS, NO_MODEL, TEXT_REFUSED
 from orchestrator.handlers.lightrag.clients import BINDINGS, Chat, Embedded, Messages
 from orchestrator.handlers.lightrag.faults import CLIENT_ERRORS, Fault, Kind, fault
 from orchestrator.handlers.lightrag.prices import Prices, estimate
 from orchestrator.limits.limiter import Limiter, Permit
 from orchestrator.limits.pair import Limiters
-from orchestrator.limits.reason import reason
+from orchestrator.limits.reason import NO_CREDENTIALS, NO_MODEL, TEXT_REFUSED, reason
 from orchestrator.settings import LightRAGSettings
 
 T = TypeVar("T", Chat, Embedded)

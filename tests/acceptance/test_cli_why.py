@@ -1,0 +1,165 @@
+"""orchestrator why as an operator runs it: each class of answer, with what mends it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.deliveries import Outcome, Result, Usage, Verdict
+from orchestrator.jobs import Scope
+from orchestrator.ledger import Ledger
+from orchestrator.ledger.jobs import NewJob
+from orchestrator.ledger.workers import Pulse
+from orchestrator.tracker.relay import Relay
+from orchestrator.why.reasons import Kind
+from tests.acceptance.test_cli_serve import client_of
+from tests.support.api import STREAM, Api, api_over, served
+from tests.support.fleet import fleet_over
+from tests.support.jobs import delivery_of, new_job
+from tests.support.process import program
+from tests.support.program import Cli
+from tests.support.wait import wait_until
+
+
+@pytest.fixture
+async def api(ledger: Ledger, redis_url: str) -> AsyncIterator[Api]:
+    """An API."""
+    async with api_over(ledger, redis_url) as made:
+        yield made
+
+
+@pytest.fixture
+async def cli(api: Api, tmp_path: Path) -> AsyncIterator[Cli]:
+    """The program in front of it, with a key of all tenants."""
+    key_file = tmp_path / "api-key"
+    key_file.write_text("key-of-operator\n")
+    async with served(api) as url:
+        yield Cli(url, key_file)
+
+
+async def written(api: Api, size: int = 2, **changes: Any) -> NewJob:
+    """Return a job that is written down."""
+    job = new_job(size, queue=STREAM, **changes)
+    await api.deps.ledger.jobs.create(job)
+    return job
+
+
+async def seen(api: Api) -> None:
+    """A worker says that it lives."""
+    await api.deps.ledger.workers.seen("h", "lightrag", 1, "1", [Pulse("h-lightrag-0", 0, 0, 0.0)])
+
+
+async def nobody_works(api: Api) -> NewJob:
+    """No worker was ever started."""
+    return await written(api)
+
+
+async def held_back(api: Api) -> NewJob:
+    """Somebody has paused its tenant."""
+    job = await written(api, tenant="alpha")
+    await api.deps.ledger.pauses.put(Scope.TENANT, "alpha", "moving house", "anna")
+    return job
+
+
+async def too_early(api: Api) -> NewJob:
+    """Its time has not come."""
+    return await written(api, not_before=datetime.now(UTC) + timedelta(hours=1))
+
+
+async def spent(api: Api) -> NewJob:
+    """Its first chunk cost more than all were to cost."""
+    job = await written(api, 3, budget=Decimal("0.5"))
+    taken = (await api.deps.ledger.chunks.claim([delivery_of(job, 0)])).taken
+    used = Usage(calls=1, cost=Decimal("0.75"))
+    await api.deps.ledger.chunks.settle([(taken[0], Outcome(Verdict.PROCESSED, Result(), usage=used))])
+    return job
+
+
+async def behind(api: Api) -> NewJob:
+    """Another tenant's job is in the same queue."""
+    await written(api, 7, tenant="alpha")
+    return await written(api, tenant="beta")
+
+
+async def flushed(api: Api) -> NewJob:
+    """Somebody has emptied Redis."""
+    job = await written(api, 5)
+    await Relay(api.deps.ledger, api.client).flush(STREAM)
+    await api.client.flushall()
+    return job
+
+
+async def dead(api: Api) -> NewJob:
+    """One of its chunks has died."""
+    job = await written(api)
+    taken = (await api.deps.ledger.chunks.claim([delivery_of(job, 0)])).taken
+    await api.deps.ledger.chunks.settle([(taken[0], Outcome(Verdict.FAILED, reason="not prose"))])
+    return job
+
+
+async def alone(api: Api) -> NewJob:
+    """A worker lives, and nothing stands between it and the job: it has only not come to it."""
+    await seen(api)
+    return await written(api)
+
+
+async def cancelled(api: Api) -> NewJob:
+    """Somebody has changed his mind."""
+    job = await written(api)
+    await api.deps.ledger.jobs.cancel(job.job_id)
+    return job
+
+
+Make = Callable[[Api], Awaitable[NewJob]]
+
+
+@pytest.mark.parametrize(
+    ("make", "says", "remedy"),
+    [
+        (nobody_works, "no worker of type lightrag", "systemctl status orchestrator-worker@lightrag"),
+        (held_back, "paused by anna", "orchestrator resume tenant alpha"),
+        (too_early, "no earlier than", ""),
+        (spent, "cost 0.75 of a budget of 0.5\n", "orchestrator budget {job} AMOUNT"),
+        (behind, "beside 7 chunks of tenant alpha", "--priority high"),
+        (flushed, "5 entries of queue", "orchestrator doctor --fix"),
+        (dead, "not prose", "orchestrator dead-letters retry --job {job}"),
+        (alone, "nothing holds it up", "orchestrator watch {job}"),
+        (cancelled, "it has ended: cancelled", "submit it again"),
+    ],
+)
+async def test_each_class_is_told_with_what_mends_it(cli: Cli, api: Api, make: Make, says: str, remedy: str) -> None:
+    """A sentence a reason, and under it what to do."""
+    job = await make(api)
+    done = await cli("why", job.job_id)
+    assert done.code == 0 and says in done.out and remedy.format(job=job.job_id) in done.out
+    if make is alone:
+        assert done.out.count("\n- ") == 1, "it is said when there is nothing else to say"
+
+
+async def test_what_a_killed_worker_held_is_told(database: str, redis_url: str, tmp_path: Path) -> None:
+    """A real process, killed in the middle: in whose hands it is, when they were seen last, and when others take it."""
+    async with fleet_over(database, redis_url, tmp_path) as fleet, fleet.worker() as worker:
+        home = tmp_path / "h"
+        options = ["--settings", str(home / "settings"), "--credentials", str(home / "credentials")]
+        async with program(home, "api", *options) as api:
+            cli = client_of(api, home)
+            job = await fleet.submit(1, hang=9)
+            await fleet.running(job)
+            worker.send(signal.SIGKILL)
+            await worker.ended()
+
+            async def told() -> dict[str, Any] | None:
+                reasons = (await cli("why", job.job_id, "-o", "json")).json["reasons"]
+                return next((r for r in reasons if r["kind"] == Kind.HELD_BY_DEAD), None)
+
+            found = await wait_until(told)
+            assert found is not None and "was last seen" in found["text"] and found["chunks"] == 1
+            async with fleet.worker("heir"):
+                await fleet.delivered(job, 2)
+                assert datetime.now(UTC) > datetime.fromisoformat(found["until"])
