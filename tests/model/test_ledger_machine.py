@@ -36,6 +36,19 @@ class Seen:
     chunks: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass
+class Tries:
+    """How often a chunk was handed out, and how many of its runs came to an end."""
+
+    attempts: int = 0
+    deliveries: int = 0
+
+    def settled(self, outcome: Outcome) -> None:
+        """A run has ended; one that was given back counts as neither."""
+        self.attempts += outcome.ran
+        self.deliveries -= outcome.verdict is Verdict.RELEASE
+
+
 class LedgerMachine(RuleBasedStateMachine):
     """Deliveries may be stale: of an earlier claim, of an ended chunk, of a cancelled job."""
 
@@ -47,6 +60,7 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self.world.empty()
         self.seen: dict[str, Seen] = {}
+        self.tries: dict[tuple[str, str], Tries] = {}
         self.receipts = 0
 
     @rule(target=jobs, size=st.integers(1, 4), policy=POLICIES, most=st.integers(0, 2))
@@ -55,6 +69,7 @@ class LedgerMachine(RuleBasedStateMachine):
         job = new_job(size, failure_policy=policy, max_failed=most if policy is FailurePolicy.THRESHOLD else 0)
         self.world.run(self.world.ledger.jobs.create(job))
         self.seen[job.job_id] = Seen()
+        self.tries.update({(job.job_id, chunk.chunk_id): Tries() for chunk in job.chunks})
         return job
 
     @rule(target=held, job=jobs, index=st.integers(0, 3), again=st.booleans())
@@ -62,29 +77,45 @@ class LedgerMachine(RuleBasedStateMachine):
         """An entry is delivered: a new one, or the same again because its worker died."""
         self.receipts += 0 if again else 1
         delivery = delivery_of(job, index % len(job.chunks), f"r{job.job_id}{index}-{self.receipts}")
-        self.world.run(self.world.ledger.chunks.claim([delivery]))
+        self._claim(delivery)
         return delivery
 
     @rule(target=held, delivery=held)
     def redeliver(self, delivery: Delivery) -> Delivery:
         """The same entry comes to another worker."""
         copy = replace(delivery, lease_token=0, consumer="h-lightrag-1")
-        self.world.run(self.world.ledger.chunks.claim([copy]))
+        self._claim(copy)
         return copy
+
+    def _claim(self, delivery: Delivery) -> None:
+        status, _, receipt = self._chunk(delivery)
+        free = status == "queued" or (status == "running" and receipt == delivery.receipt)
+        claimed = self.world.run(self.world.ledger.chunks.claim([delivery]))
+        assert claimed.taken == [delivery] * free and len(claimed.duplicate) == (not free)
+        if free:
+            tries = self.tries[delivery.key]
+            tries.deliveries += 1
+            assert (delivery.attempt, delivery.deliveries) == (tries.attempts + 1, tries.deliveries)
 
     @rule(delivery=held, outcome=OUTCOMES)
     def settle(self, delivery: Delivery, outcome: Outcome) -> None:
         """A handler has ended, perhaps one that nobody waits for any more."""
-        before = self._chunk(delivery)
-        refused = self.world.run(self.world.ledger.chunks.settle([(delivery, outcome)]))
-        ours = before is not None and before == ("running", delivery.lease_token)
-        assert (delivery.key not in refused) == ours, f"{before}, our token {delivery.lease_token}: {refused}"
+        self._settle([(delivery, outcome)])
 
-    @rule(deliveries=st.lists(held, max_size=4, unique_by=lambda d: d.key), outcome=OUTCOMES)
-    def settle_many(self, deliveries: list[Delivery], outcome: Outcome) -> None:
-        """A batch, of several jobs."""
-        if deliveries:
-            self.world.run(self.world.ledger.chunks.settle([(d, outcome) for d in deliveries]))
+    @rule(
+        deliveries=st.lists(held, min_size=1, max_size=4, unique_by=lambda d: d.key),
+        outcomes=st.lists(OUTCOMES, min_size=4, max_size=4),
+    )
+    def settle_many(self, deliveries: list[Delivery], outcomes: list[Outcome]) -> None:
+        """A batch, of several jobs; what is refused of it is no matter to the rest."""
+        self._settle(list(zip(deliveries, outcomes, strict=False)))
+
+    def _settle(self, batch: list[tuple[Delivery, Outcome]]) -> None:
+        ours = [(d, o) for d, o in batch if self._chunk(d)[:2] == ("running", d.lease_token)]
+        refused = self.world.run(self.world.ledger.chunks.settle(batch))
+        assert set(refused) == {d.key for d, _ in batch} - {d.key for d, _ in ours}
+        for delivery, outcome in ours:
+            self.tries[delivery.key].settled(outcome)
 
     @rule(job=jobs)
     def cancel(self, job: NewJob) -> None:
@@ -97,15 +128,16 @@ class LedgerMachine(RuleBasedStateMachine):
         self.world.run(self.world.ledger.chunks.requeue_stranded("lightrag", 0.0))
         self.world.run(self.world.ledger.jobs.close_quiet(0.0))
 
-    def _chunk(self, delivery: Delivery) -> tuple[str, int] | None:
-        statement = "SELECT status, lease_token FROM chunks WHERE job_id = $1 AND chunk_id = $2"
-        rows = self.world.rows(statement, *delivery.key)
-        return (rows[0]["status"], rows[0]["lease_token"]) if rows else None
+    def _chunk(self, delivery: Delivery) -> tuple[str, int | None, str | None]:
+        statement = "SELECT status, lease_token, receipt FROM chunks WHERE job_id = $1 AND chunk_id = $2"
+        [row] = self.world.rows(statement, *delivery.key)
+        return row["status"], row["lease_token"], row["receipt"]
 
     @invariant()
     def all_is_well(self) -> None:
         """In this order: later checks use what earlier ones saw."""
         self.the_books_balance()
+        self.tries_are_counted()
         self.states_follow_from_states()
         self.events_tell_it_once()
 
@@ -123,6 +155,12 @@ class LedgerMachine(RuleBasedStateMachine):
         for job_id, row in jobs.items():
             assert {s.value: row[s.value] for s in ChunkStatus if row[s.value]} == counts[job_id]
             assert sum(counts[job_id].values()) == row["chunks_total"]
+
+    def tries_are_counted(self) -> None:
+        """Of every chunk; what a cancel, a policy or a dead worker does to it counts nothing."""
+        rows = self.world.rows("SELECT job_id, chunk_id, attempts, deliveries FROM chunks")
+        found = {(r["job_id"], r["chunk_id"]): Tries(r["attempts"], r["deliveries"]) for r in rows}
+        assert found == self.tries
 
     def states_follow_from_states(self) -> None:
         """No job and no chunk leaves an end, and progress never goes back."""
