@@ -176,8 +176,11 @@ async def known(ledger: Ledger, job_id: str, count: int) -> bool:
     return len(await ledger.jobs.chunks(job_id, status=None, after=None, limit=10)) == count
 
 
-async def test_a_cancel_is_felt_within_two_seconds(ledger: Ledger, redis_url: str) -> None:
-    """By what runs, what is on the stream, and what waits in the outbox."""
+@pytest.mark.parametrize(
+    "times", [{}, {"heartbeat_seconds": 10.0, "lease_seconds": 30.0}], ids=["of the tests", "of a deployment"]
+)
+async def test_a_cancel_is_felt_within_two_seconds(ledger: Ledger, redis_url: str, times: dict[str, Any]) -> None:
+    """By what runs, what is on the stream, and what waits in the outbox; however seldom leases are renewed."""
     stopped: list[str] = []
 
     async def work(delivery: Delivery, context: Context) -> Result:
@@ -188,7 +191,7 @@ async def test_a_cancel_is_felt_within_two_seconds(ledger: Ledger, redis_url: st
         return Result()
 
     job = new_job(3000)
-    async with system(ledger, redis_url, work) as worker:
+    async with system(ledger, redis_url, work, **times) as worker:
         await worker.submit(job)
         await wait_until(lambda: full(worker))
         began = time.monotonic()

@@ -181,11 +181,12 @@ def _answer(model: ModelServer, path: str, body: dict[str, Any]) -> dict[str, An
 
 def _chat(model: ModelServer, path: str, body: dict[str, Any], name: str) -> dict[str, Any]:
     gate = model.gate or Gate(capacity=1_000_000, latency=0)
-    with gate.admitted() as admitted:
+    prompt = sum(len(m["content"]) for m in body["messages"])
+    with gate.admitted(_tokens(prompt)) as admitted:
         if not admitted:
             raise Refusal(429, gate.retry_after)
         text = model.chat(body["messages"])
-    tokens = _bill(model, sum(len(m["content"]) for m in body["messages"]), len(text))
+    tokens = _bill(model, prompt, len(text))
     message = {"role": "assistant", "content": text}
     if path == "/api/chat":
         counts = {"prompt_eval_count": tokens["prompt_tokens"], "eval_count": tokens["completion_tokens"]}
@@ -197,6 +198,10 @@ def _chat(model: ModelServer, path: str, body: dict[str, Any], name: str) -> dic
 
 def _bill(model: ModelServer, prompt: int, completion: int) -> dict[str, int]:
     """Return what an answer used, at three letters a token: not what we estimate."""
-    counted = {"prompt_tokens": prompt // 3 + 1, "completion_tokens": completion // 3}
+    counted = {"prompt_tokens": _tokens(prompt), "completion_tokens": completion // 3}
     model.billed.append((counted["prompt_tokens"], counted["completion_tokens"]))
     return {**counted, "total_tokens": sum(counted.values())}
+
+
+def _tokens(letters: int) -> int:
+    return letters // 3 + 1

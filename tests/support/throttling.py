@@ -1,4 +1,4 @@
-"""The gate of a model server that bears so many calls at once, refuses the rest, and remembers how it was used."""
+"""The gate of a model server that bears so many calls, refuses, queues or hangs, and remembers how it was used."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+WINDOW_SECONDS = 60.0
+
 
 @dataclass(slots=True)
 class Gate:
@@ -16,11 +18,16 @@ class Gate:
     capacity: int
     latency: float = 0.05
     retry_after: float | None = None  # what a 429 says, if anything
+    queues: bool = False  # instead of refusing: they wait at the server
+    hangs: bool = False  # what is let in does not end while this is so
+    requests_per_minute: int = 0  # in any minute; 0: no cap
+    tokens_per_minute: int = 0
     answered: int = 0
     throttled: int = 0
     used: list[int] = field(default_factory=list)  # calls at work as each one began
     _at_work: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _taken: list[tuple[float, int]] = field(default_factory=list)  # when a call was let in, with how many tokens
+    _free: threading.Condition = field(default_factory=threading.Condition)
 
     @property
     def most(self) -> int:
@@ -33,20 +40,31 @@ class Gate:
         return sum(latest) / len(latest)
 
     @contextmanager
-    def admitted(self) -> Iterator[bool]:
+    def admitted(self, tokens: int = 0) -> Iterator[bool]:
         """Give whether a call is let in; if so, it takes its time."""
-        with self._lock:
-            admitted = self._at_work < self.capacity
+        with self._free:
+            while self.queues and self._at_work >= self.capacity:
+                self._free.wait(0.05)
+            admitted = self._at_work < self.capacity and self._within_caps(tokens)
             self.throttled += not admitted
             if admitted:
                 self._at_work += 1
                 self.used.append(self._at_work)
+                self._taken.append((time.monotonic(), tokens))
         try:
             if admitted:
                 time.sleep(self.latency)
+                while self.hangs:
+                    time.sleep(0.02)
             yield admitted
         finally:
             if admitted:
-                with self._lock:
+                with self._free:
                     self._at_work -= 1
                     self.answered += 1
+                    self._free.notify()
+
+    def _within_caps(self, tokens: int) -> bool:
+        lately = [t for at, t in self._taken if time.monotonic() - at < WINDOW_SECONDS]
+        asked = ((len(lately) + 1, self.requests_per_minute), (sum(lately) + tokens, self.tokens_per_minute))
+        return all(not cap or amount <= cap for amount, cap in asked)
