@@ -55,7 +55,7 @@ demo: bootstrap ## boot a lab host, deploy onto it, ingest a corpus, ask it a qu
 demo-down: bootstrap ## remove what make demo left running
 	@tools/demo/down
 
-bench: bootstrap ## measure; prints one JSON line a bench
+bench: bootstrap ## measure; prints one JSON line a bench (python -m bench --check also fails on a missed limit)
 	@python -m bench
 
 locks: bootstrap ## resolve the dependencies again and write locks/*.lock
@@ -63,3 +63,6 @@ locks: bootstrap ## resolve the dependencies again and write locks/*.lock
 	  --all-extras pyproject.toml -o locks/runtime.lock
 	.tools/uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --all-extras --group lint --group test pyproject.toml -o locks/dev.lock
+	for name in $(basename $(notdir $(wildcard bench/peers/*.in))); do \
+	  .tools/uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	    bench/peers/$$name.in -o bench/peers/$$name.lock; done

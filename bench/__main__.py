@@ -1,97 +1,65 @@
-"""Run the benches: `python -m bench [name …]`; all of them when none is named. Starts Redis and PostgreSQL itself."""
+"""Run the benches: `python -m bench [--check] [name …]`; all of them when none is named.
+
+Starts Redis and PostgreSQL itself. With --check it ends with 1 when a limit was missed.
+"""
 
 from __future__ import annotations
 
 import sys
-import tempfile
-from pathlib import Path
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-import asyncpg
-import redis.asyncio as redis
 import uvloop
-from tests.support.servers import postgres_server, redis_server
 
-from bench import durable, graph_rows, raw
-from bench.report import Cost, emit, middle, percentiles
-from orchestrator.ledger import Ledger
-from orchestrator.ledger.schema import migrate
+from bench import flat, hot, ingest, latency, progress, rag, scale, sources
+from bench.peers import compare
+from bench.report import Report
+from bench.stage import Stage, stage
 
-CHUNKS = 40_000
-RUNS = 3
-BATCHES = (100, 10)  # the first is the headline
-JOBS = 200
-HOT, LATENCY, LIGHTRAG = {"raw_loop", "noop_path"}, {"start_latency"}, graph_rows.NAMES
-NAMES = HOT | LATENCY | LIGHTRAG
+Bench = Callable[[Stage, Sequence[str]], Awaitable[None]]
+"""Gets the names of its lines that are wanted."""
 
-
-async def database(server: str, name: str) -> str:
-    """Create a database and return its DSN."""
-    admin = await asyncpg.connect(f"{server}/postgres")
-    await admin.execute(f'CREATE DATABASE "{name}"')
-    await admin.close()
-    return f"{server}/{name}"
-
-
-async def hot_path(ledger: Ledger, dsn: str, redis_url: str, directory: Path) -> None:
-    """Compare the durable path with the bare loop, run by run in turn."""
-    bare: dict[int, list[Cost]] = {batch: [] for batch in BATCHES}
-    ours: dict[int, list[Cost]] = {batch: [] for batch in BATCHES}
-    for _ in range(RUNS):
-        for batch in BATCHES:
-            bare[batch].append(await raw.read_and_ack(redis_url, CHUNKS, batch))
-            ours[batch].append(await durable.throughput(ledger, dsn, redis_url, directory, count=CHUNKS, batch=batch))
-    for name, found in (("raw_loop", bare), ("noop_path", ours)):
-        lines = [_line(batch, middle(found[batch]), middle(bare[batch])) for batch in BATCHES]
-        first, second = lines
-        emit(name, **first, batch_10=second)
+BENCHES: Mapping[str, Bench] = {
+    "raw_loop": hot.path,
+    "noop_path": hot.path,
+    "start_latency": latency.start,
+    "ingest": ingest.stream,
+    "progress_read": progress.read,
+    **dict.fromkeys(scale.NAMES, scale.workers),
+    "flat_queue": flat.queue,
+    **dict.fromkeys(rag.NAMES, rag.compare),
+    **dict.fromkeys(sources.NAMES, sources.all_of),
+    **dict.fromkeys(compare.NAMES, compare.all_of),
+}
 
 
-def _line(batch: int, cost: Cost, bare: Cost) -> dict[str, float]:
-    return {
-        "per_second": round(cost.per_second, 1),
-        "cpu_us": round(cost.cpu_us, 2),
-        "ratio": round(cost.cpu_us / bare.cpu_us, 3),
-        "batch": batch,
-        "chunks": cost.chunks,
-    }
-
-
-async def start_latency(ledger: Ledger, dsn: str, redis_url: str, directory: Path) -> None:
-    """Compare the time from submission to start with that from XADD to a blocked reader."""
-    bare = percentiles(await raw.latencies(redis_url, JOBS))
-    found, cost = await durable.latencies(ledger, dsn, redis_url, directory, JOBS)
-    ours = percentiles(found)
-    ratio = ours["p50_ms"] / bare["p50_ms"]
-    emit("start_latency", per_second=cost.per_second, cpu_us=cost.cpu_us, ratio=ratio, **ours, raw=bare)
-
-
-async def run(names: set[str]) -> None:
-    """Run the named benches."""
-    with redis_server() as cache, postgres_server() as sql, tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        dsn = await database(sql.url, "orchestrator")
-        await migrate(dsn)
-        ledger = await Ledger.open(dsn)
-        try:
-            if names & HOT:
-                await hot_path(ledger, dsn, cache.url, Path(folder))
-            client = redis.Redis.from_url(cache.url)
-            await client.flushall()
-            await client.aclose()
-            if names & LATENCY:
-                await start_latency(ledger, dsn, cache.url, Path(folder))
-            if names & LIGHTRAG:
-                own = await database(sql.url, "lightrag")
-                await graph_rows.run(names, ledger, Path(folder), redis_url=cache.url, dsn=dsn, lightrag_dsn=own)
-        finally:
-            await ledger.close()
+async def run(names: Sequence[str]) -> Report:
+    """Run the named benches, in the order of the table."""
+    with stage() as on:
+        await on.describe()
+        for bench in dict.fromkeys(BENCHES.values()):
+            wanted = [name for name in names if BENCHES[name] is bench]
+            if not wanted:
+                continue
+            try:
+                await bench(on, wanted)
+            except Exception as error:  # the others are measured all the same
+                traceback.print_exc()
+                on.report.fail(", ".join(wanted), error)
+        return on.report
 
 
 def main() -> None:
     """Read the names and run."""
-    names = set(sys.argv[1:]) or NAMES
-    if unknown := names - NAMES:
-        sys.exit(f"bench: no bench {', '.join(sorted(unknown))}; known: {', '.join(sorted(NAMES))}")
-    uvloop.run(run(names))
+    words = sys.argv[1:]
+    names = [word for word in words if word != "--check"] or list(BENCHES)
+    if unknown := set(names) - BENCHES.keys():
+        sys.exit(f"bench: no bench {', '.join(sorted(unknown))}; known: {', '.join(BENCHES)}")
+    report = uvloop.run(run(names))
+    if report.broken:
+        sys.exit(f"bench: could not be run: {', '.join(report.broken)}")
+    if "--check" in words and report.missed:
+        sys.exit(f"bench: limits missed: {', '.join(report.missed)}")
 
 
 if __name__ == "__main__":

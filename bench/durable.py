@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,13 +12,14 @@ from tests.support.process import Process, program, write_settings
 from tests.support.wait import wait_until
 
 from bench.report import Cost
+from bench.stage import Scene
 from orchestrator.jobs import TERMINAL_JOB
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.jobs import Job, NewChunk, NewJob
 from orchestrator.tracker.relay import Relay
 
-STREAM = "bench:noop"
-TYPE = {"handler": "noop", "stream": STREAM, "group": "g"}
+KIND, STREAM = "noop", "bench:noop"
+SLOTS = 4
 END_SECONDS = 300.0
 
 
@@ -27,7 +29,7 @@ def new_job(count: int) -> NewJob:
     return NewJob(
         job_id=str(uuid4()),
         tenant="bench",
-        worker_type="noop",
+        worker_type=KIND,
         queue=STREAM,
         workspace="w",
         job_type="ingestion",
@@ -35,44 +37,34 @@ def new_job(count: int) -> NewJob:
     )
 
 
-async def throughput(ledger: Ledger, dsn: str, redis_url: str, directory: Path, *, count: int, batch: int) -> Cost:
+def settings(
+    it: Scene, *, batch: int, kind: str = KIND, stream: str = STREAM, directory: Path | None = None
+) -> list[str]:
+    """Write the settings of a worker type that does nothing; return the options that name them."""
+    types = {kind: {"handler": "noop", "stream": stream, "group": "g"}}
+    where = directory or it.directory
+    where.mkdir(exist_ok=True)
+    return write_settings(where, redis_url=it.redis_url, dsn=it.dsn, size=SLOTS, batch=batch, types=types)
+
+
+def worker(it: Scene, *, batch: int) -> AbstractAsyncContextManager[Process]:
+    """Run a worker process."""
+    return program(it.directory, "worker", KIND, *settings(it, batch=batch))
+
+
+async def throughput(it: Scene, *, count: int, batch: int) -> Cost:
     """Queue a job, start a worker, and return what its chunks cost from READY to the job's end."""
-    client = redis.Redis.from_url(redis_url)
-    job = new_job(count)
-    await ledger.jobs.create(job)
-    await Relay(ledger, client).flush()
-    options = write_settings(directory, redis_url=redis_url, dsn=dsn, size=4, batch=batch, types={"noop": TYPE})
-    try:
-        async with program(directory, "worker", "noop", *options) as worker:
-            began, cpu = time.time(), worker.cpu_seconds()
-            ended = await end_of(ledger, job.job_id, worker)
-            spent = worker.cpu_seconds() - cpu
-        assert ended.processed == count, f"{ended.processed} of {count} chunks processed: {ended.error_message}"
-        assert ended.completed_at is not None
-        return Cost(count, ended.completed_at.timestamp() - began, spent)
-    finally:
-        await client.aclose()
-
-
-async def latencies(ledger: Ledger, dsn: str, redis_url: str, directory: Path, count: int) -> tuple[list[float], Cost]:
-    """Return seconds from the submission of a job of one chunk to its start, one job at a time, on an idle worker."""
-    client = redis.Redis.from_url(redis_url)
-    relay = Relay(ledger, client)
-    options = write_settings(directory, redis_url=redis_url, dsn=dsn, size=4, batch=10, types={"noop": TYPE})
-    found: list[float] = []
-    try:
-        async with program(directory, "worker", "noop", *options) as worker:
-            began, cpu = time.time(), worker.cpu_seconds()
-            for _ in range(count):
-                job, submitted = new_job(1), time.time()
-                await ledger.jobs.create(job)
-                await relay.flush(STREAM)
-                ended = await end_of(ledger, job.job_id, worker)
-                assert ended.started_at is not None
-                found.append(ended.started_at.timestamp() - submitted)
-            return found, Cost(count, time.time() - began, worker.cpu_seconds() - cpu)
-    finally:
-        await client.aclose()
+    async with redis.Redis.from_url(it.redis_url) as client:
+        job = new_job(count)
+        await it.ledger.jobs.create(job)
+        await Relay(it.ledger, client).flush()
+    async with worker(it, batch=batch) as process:
+        began, cpu = time.time(), process.cpu_seconds()
+        ended = await end_of(it.ledger, job.job_id, process)
+        spent = process.cpu_seconds() - cpu
+    assert ended.processed == count, f"{ended.processed} of {count} chunks processed: {ended.error_message}"
+    assert ended.completed_at is not None
+    return Cost(count, ended.completed_at.timestamp() - began, spent)
 
 
 async def end_of(ledger: Ledger, job_id: str, worker: Process) -> Job:

@@ -1,12 +1,15 @@
-"""One JSON line a bench: {"bench", "per_second", "cpu_us", "ratio", …}."""
+"""One JSON line a bench: {"bench", "per_second", "cpu_us", "ratio", …, "limit", "met"}."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
+from typing import Any
+
+from bench.limits import LIMITS, met
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +36,37 @@ def middle(costs: Sequence[Cost]) -> Cost:
     return sorted(costs, key=lambda c: c.seconds / c.chunks)[len(costs) // 2]
 
 
-def emit(bench: str, *, per_second: float, cpu_us: float | None, ratio: float | None, **more: object) -> None:
-    """Print a line. `ratio` is cost against the bare thing of the same run; 1.0 is the limit."""
-    line = {
-        "bench": bench,
-        "per_second": round(per_second, 1),
-        "cpu_us": None if cpu_us is None else round(cpu_us, 2),
-        "ratio": None if ratio is None else round(ratio, 3),
-        **more,
-    }
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
+@dataclass(slots=True)
+class Report:
+    """Prints the lines, and remembers which of them missed their limits, and what broke."""
+
+    missed: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+    def emit(self, bench: str, *, per_second: float, cpu_us: float | None, ratio: float | None, **more: object) -> None:
+        """Print a line. `ratio` is cost against what it is compared with in the same run; 1.0 is as good as that."""
+        line: dict[str, Any] = {
+            "bench": bench,
+            "per_second": round(per_second, 1),
+            "cpu_us": None if cpu_us is None else round(cpu_us, 2),
+            "ratio": None if ratio is None else round(ratio, 3),
+            **more,
+        }
+        if rules := LIMITS.get(bench):
+            line |= {"limit": rules, "met": met(line, rules)}
+            if not line["met"]:
+                self.missed.append(bench)
+        self.tell(line)
+
+    def fail(self, bench: str, error: BaseException | str) -> None:
+        """Print that a bench could not be run, and why."""
+        self.broken.append(bench)
+        self.tell({"bench": bench, "error": error if isinstance(error, str) else f"{type(error).__name__}: {error}"})
+
+    def tell(self, line: dict[str, Any]) -> None:
+        """Print a line as it is."""
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:

@@ -124,8 +124,11 @@ def _copy(install: Path, target: Path) -> Path:
 
 
 @contextlib.contextmanager
-def postgres_server() -> Iterator[Server]:
-    """Run the PostgreSQL of the pgserver wheel. It refuses to run as root, so root runs it as `nobody`."""
+def postgres_server(**settings: str) -> Iterator[Server]:
+    """Run the PostgreSQL of the pgserver wheel. It refuses to run as root, so root runs it as `nobody`.
+
+    It is not durable, unless the settings say otherwise: tests do not cut the power.
+    """
     spec = find_spec("pgserver")
     assert spec is not None and spec.origin is not None
     install = Path(spec.origin).parent / "pginstall"
@@ -144,6 +147,7 @@ def postgres_server() -> Iterator[Server]:
             "fsync": "off",
             "max_connections": "200",
             "shared_buffers": "64MB",
+            **settings,
         }
         command = [str(install / "bin/postgres"), "-D", str(data), "-p", str(port)]
         for key, value in options.items():

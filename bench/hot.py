@@ -1,0 +1,37 @@
+"""The durable path beside the bare loop, run by run in turn, at the two batch sizes that are promised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench import durable, raw
+from bench.report import Cost, middle
+from bench.stage import Stage, fresh
+
+CHUNKS = 40_000
+RUNS = 3
+BATCHES = (100, 10)  # the first is the headline
+
+
+async def path(on: Stage, wanted: Sequence[str]) -> None:
+    """Compare throughput and processor time."""
+    bare: dict[int, list[Cost]] = {batch: [] for batch in BATCHES}
+    ours: dict[int, list[Cost]] = {batch: [] for batch in BATCHES}
+    async with fresh(on) as it:
+        for _ in range(RUNS):
+            for batch in BATCHES:
+                bare[batch].append(await raw.read_and_ack(it.redis_url, CHUNKS, batch))
+                ours[batch].append(await durable.throughput(it, count=CHUNKS, batch=batch))
+    for name, found in (("raw_loop", bare), ("noop_path", ours)):
+        first, second = (_line(batch, middle(found[batch]), middle(bare[batch])) for batch in BATCHES)
+        on.report.emit(name, **first, batch_10=second)
+
+
+def _line(batch: int, cost: Cost, bare: Cost) -> dict[str, float]:
+    return {
+        "per_second": round(cost.per_second, 1),
+        "cpu_us": round(cost.cpu_us, 2),
+        "ratio": round(cost.cpu_us / bare.cpu_us, 3),
+        "batch": batch,
+        "chunks": cost.chunks,
+    }

@@ -1,0 +1,41 @@
+"""How long it takes to read the progress of a job over the API while its chunks settle by the thousand."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from tests.support.process import program
+
+from bench.api import KIND, api, document
+from bench.report import percentiles
+from bench.stage import Stage, fresh
+from orchestrator.jobs import TERMINAL_JOB
+
+CHUNKS = 100_000
+PAUSE_SECONDS = 0.005
+
+
+async def read(on: Stage, wanted: Sequence[str]) -> None:
+    """Ask again and again, from the first chunk to the last."""
+    took: list[float] = []
+    seen: list[tuple[float, int]] = []
+    async with fresh(on) as it, api(it) as client:
+        job_id = await client.submit(document(CHUNKS))
+        async with program(it.directory, "worker", KIND, *client.options):
+            await client.fresh()
+            while True:
+                began = time.perf_counter()
+                job: dict[str, Any] = await client.call("GET", f"/jobs/{job_id}")
+                ended = time.perf_counter()
+                if job["status"] in TERMINAL_JOB:
+                    break
+                if job["chunks_processed"]:
+                    took.append(ended - began)
+                    seen.append((ended, job["chunks_processed"]))
+                await asyncio.sleep(PAUSE_SECONDS)
+    (first, none), (last, many) = seen[0], seen[-1]
+    rate = (many - none) / (last - first)
+    on.report.emit("progress_read", per_second=rate, cpu_us=None, ratio=None, **percentiles(took), reads=len(took))
