@@ -39,9 +39,12 @@ pytest:
 
 molecule: # its tasks fill hundreds of lines: shown when it fails
 	@mkdir -p build
-	@echo "molecule test: its output goes to build/molecule.log"
-	@molecule test >build/molecule.log 2>&1 || { cat build/molecule.log; exit 1; }
-	@grep -aE 'ok=|passed|Executed' build/molecule.log || true # it has passed, whatever words it had for that
+	@echo "molecule test: its output goes to build/molecule-{default,sources}.log"
+	@for scenario in default sources; do \
+	  log=build/molecule-$$scenario.log; \
+	  molecule test --scenario-name $$scenario >$$log 2>&1 || { cat $$log; exit 1; }; \
+	  grep -aE 'ok=|passed|Executed' $$log || true; \
+	done # it has passed, whatever words it had for that
 
 chaos: bootstrap ## break everything at random (CHAOS_FAULTS=200, CHAOS_SEED) and check the books; prints one JSON line
 	@python -m chaos
