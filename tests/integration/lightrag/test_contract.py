@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from orchestrator.deliveries import Result
-from orchestrator.errors import CredentialError, RejectError, RetryError
+from orchestrator.errors import CredentialError, RetryError
 from orchestrator.handlers.base import Context, HandlerSetup
 from orchestrator.handlers.lightrag import completion, create
 from orchestrator.handlers.lightrag.identity import document_id
@@ -197,56 +196,6 @@ async def test_a_document_whose_text_is_gone_is_stored_anew(bench: Bench) -> Non
     assert (await bench.run(handler, "c1", TEXT)).entities == 3
 
 
-@pytest.mark.parametrize("text", ["", "  \n\t ", "\x01\x02", "&nbsp;"])
-async def test_a_chunk_without_text_is_done_at_once(bench: Bench, text: str) -> None:
-    """LightRAG would take the first, and call the second a duplicate of it."""
-    handler = await bench.handler()
-    assert await bench.run(handler, "c1", text) == Result()
-    assert await bench.run(handler, "c2", text) == Result()
-    assert await bench.rows() == {}
-
-
-async def test_wrong_input_is_rejected_before_lightrag_sees_it(bench: Bench) -> None:
-    """No text loses a whole batch, an empty id stops the workspace for good, "/" in a workspace leads elsewhere."""
-    handler = await bench.handler()
-    wrong: list[dict[str, Any]] = [
-        {"text": None},
-        {"job_id": ""},
-        {"chunk_id": ""},
-        {"workspace": "a/b"},
-        {"workspace": ".."},
-    ]
-    for values in wrong:
-        with pytest.raises(RejectError):
-            await bench.run(handler, **{"chunk_id": "c1", "text": TEXT, **values})
-    assert (await bench.run(handler, "c1", TEXT)).entities == 3
-
-
-async def test_odd_texts_and_names_are_processed(bench: Bench) -> None:
-    """Control characters, lone surrogates, entities, LightRAG's own separators; ids of any length and kind."""
-    handler = await bench.handler()
-    texts = {
-        "nul": "Helios Labs\x00 acquired\x01 Nul Corp.",
-        "surrogate": "Helios Labs \ud83d acquired Surrogate Corp.",
-        "entities": "Helios Labs &amp;amp; Entities Corp &lt;b&gt;.",
-        "separators": "Helios Labs<|#|>acquired<|COMPLETE|> Separators<SEP>Corp <|endoftext|>.",
-        "x" * 2000: "Helios Labs acquired Long Corp.",
-        "a b/ç:ü [native].pdf 🚀 \ud83d": "Helios Labs acquired Strange Corp 🚀.",
-    }
-    ends = await bench.run_all(handler, texts)
-    assert {type(r) for r in ends.values()} == {Result}, ends
-    again = await bench.run_all(handler, texts)  # what LightRAG stores differs from what it got; the hash must not
-    assert again == ends and set((await bench.states()).values()) == {"processed"}
-
-
-async def test_a_long_chunk_is_one_document(bench: Bench) -> None:
-    """Longer than the chunk size: LightRAG splits it, and the counts are of the whole."""
-    handler = await bench.handler(chunk_token_size=300)
-    text = " ".join(f"Unit{i} Works supplies Helios Labs." for i in range(60))
-    result = await bench.run(handler, "c1", text)
-    assert len(bench.model.texts) > 1 and result.entities == 61 and result.relations == 60
-
-
 async def test_a_429_is_waited_out(bench: Bench) -> None:
     """By the client, as the endpoint asks."""
     handler = await bench.handler()
@@ -295,6 +244,28 @@ async def test_a_pipeline_that_takes_nothing_burns_no_attempt(bench: Bench) -> N
     assert not raised.value.counts and raised.value.delay_seconds
     pipeline["destructive_busy"] = False
     assert (await bench.run(handler, "c2", "Other Text is here.")).entities == 1
+
+
+async def test_a_cancelled_pipeline_fails_its_documents_and_the_next_attempt_does_them(bench: Bench) -> None:
+    """LightRAG's own cancellation marks even what was never begun as FAILED for good: so we never use it."""
+    handler = await bench.handler()
+    await bench.run(handler, "c0", TEXT)
+    bench.model.delay = 1.0
+    texts = {f"c{i}": f"Unit{i} Works supplies Helios Labs." for i in range(1, 4)}
+    running = asyncio.create_task(bench.run_all(handler, texts))
+
+    async def begun() -> bool:
+        return len(bench.model.texts) > 1
+
+    await wait_until(begun, what="a call of the model")
+    shared = import_module("lightrag.kg.shared_storage")
+    pipeline = await shared.get_namespace_data("pipeline_status", workspace=bench.workspace)
+    pipeline["cancellation_requested"] = True
+    ends = await running
+    assert {type(end) for end in ends.values()} == {RetryError}, ends
+    bench.model.delay = 0.0
+    again = await bench.run_all(handler, texts)
+    assert {type(end) for end in again.values()} == {Result}, again
 
 
 async def test_ollamas_own_protocol(bench: Bench) -> None:
