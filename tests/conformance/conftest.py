@@ -16,6 +16,7 @@ from tests.conformance.bullmq_backend import BullBackend
 from tests.conformance.mongodb_backend import MongoBackend
 from tests.conformance.redis_stream_backend import RedisStreamBackend
 from tests.conformance.sqs_backend import SqsBackend
+from tests.conformance.surrealdb_backend import SurrealBackend
 from tests.conformance.workers import Workers
 
 BACKENDS: dict[str, Callable[[], Backend]] = {
@@ -23,6 +24,7 @@ BACKENDS: dict[str, Callable[[], Backend]] = {
     "bullmq": BullBackend,
     "sqs": SqsBackend,
     "mongodb": MongoBackend,
+    "surrealdb": SurrealBackend,
 }
 
 
@@ -30,7 +32,7 @@ def _grouped(names: Iterable[str]) -> list[ParameterSet]:
     return [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
 
 
-KEEPING = _grouped(["redis_stream", "bullmq"])
+KEEPING = _grouped(["redis_stream", "bullmq", "surrealdb"])
 """Those whose server has everything again after a restart."""
 
 
