@@ -98,7 +98,7 @@ async def test_the_end_of_a_chunk_is_told_while_others_are_under_way(
     handler = await bench.handler(max_parallel_insert=1)
     ends = [asyncio.create_task(bench.run(handler, f"c{i}", f"Unit{i} Works supplies Helios Labs.")) for i in range(4)]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    assert sorted((await bench.states()).values())[-1] == "processed" and not all(e.done() for e in ends)
+    assert "processed" in (await bench.states()).values() and not all(e.done() for e in ends)
     await asyncio.gather(*ends)
 
 
