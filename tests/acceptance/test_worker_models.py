@@ -48,7 +48,7 @@ async def limit_of(redis_url: str) -> LimitView | None:
         await client.aclose()
 
 
-@pytest.mark.timeout(180)  # two processes that load LightRAG, and leases of 15 s
+@pytest.mark.timeout(300)  # two processes that load LightRAG, and leases of 15 s
 async def test_two_workers_share_what_a_model_bears_though_one_is_killed(
     database: str, redis_url: str, tmp_path: Path
 ) -> None:
@@ -65,7 +65,7 @@ async def test_two_workers_share_what_a_model_bears_though_one_is_killed(
             worker(fleet, "second", model) as second,
         ):
             for starting in (first, second):
-                await starting.told("READY=1", within=60)
+                await starting.told("READY=1", within=120)
             jobs = []
             for workspace in ("a", "b", "c", "d"):
                 texts = [f"Unit{i} Works supplies {workspace.upper()}a Labs." for i in range(CHUNKS // 4)]
