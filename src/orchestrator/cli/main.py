@@ -22,6 +22,7 @@ from orchestrator.cli import (
     serve,
     status,
     submit,
+    units,
     watch,
     why,
 )
@@ -57,7 +58,8 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         *(controls.pause, controls.resume, controls.pauses, controls.audit),
         *(budget.budget, budget.usage, limits.limits),
         doctor.doctor,
-        *(operate.check_settings, operate.migrate, operate.consumers, check_source.check_source, canary.canary),
+        *(operate.check_settings, operate.migrate, units.units, operate.consumers),
+        *(check_source.check_source, canary.canary),
     ),
     PROCESSES: (serve.worker, serve.supervisor, serve.api, serve.models),
 }
