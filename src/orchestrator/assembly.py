@@ -39,10 +39,13 @@ def make_source(settings: WorkerTypeSettings, credentials: Credentials) -> Sourc
 def _made(settings: WorkerTypeSettings, kind: str, name: str, setup: HandlerSetup | SourceSetup) -> Any:
     """Return what the module of that name makes; it imports what it needs at its top, or as it makes it."""
     module = f"orchestrator.{kind}s.{name}"
+    where = f"types[{settings.name!r}]: {kind} {name!r}"
     try:
-        return import_module(module).create(setup)
+        found = import_module(module)
+        if not hasattr(found, "create"):
+            raise SettingsError(f"{where}: there is none of that name, only a module that helps the others")
+        return found.create(setup)
     except ModuleNotFoundError as error:
-        where = f"types[{settings.name!r}]: {kind} {name!r}"
         if error.name == module:
             raise SettingsError(f"{where}: there is none of that name") from error
         needed = f"it needs the Python package {error.name}; install orchestrator-workers[{name}]"

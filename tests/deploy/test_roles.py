@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.ansible import PROJECT, play
+from tests.deploy.ansible import PROJECT
 
 ROLES = sorted(path.name for path in (PROJECT / "roles").iterdir() if path.is_dir())
 
@@ -33,40 +33,3 @@ def test_the_seeds_files_are_there() -> None:
     templates = ("workers/worker_pool.py", "workers/lightrag_processor.py", "services/job_tracker.py")
     assert all((role / "tasks" / f"{name}.yml").is_file() for name in tasks)
     assert all((role / "templates" / f"{name}.j2").is_file() for name in templates)
-
-
-CHAT = {"name": "chat", "handler": "noop", "source": "redis_stream", "stream": "chat", "group": "g"}
-
-
-@pytest.mark.parametrize(
-    ("variables", "named"),
-    [
-        ({"worker_pool_size": 0}, "worker_pool_size"),
-        ({"worker_batch_size": "many"}, "orchestrator_workers_batch"),
-        ({"orchestrator_workers_lease_seconds": 5}, "orchestrator_workers_lease_seconds"),
-        ({"orchestrator_workers_read_block_seconds": 10}, "orchestrator_workers_read_block_seconds"),
-        ({"orchestrator_worker_types": [{"name": "x", "handler": "nonsense", "stream": "s", "group": "g"}]}, "handler"),
-        ({"orchestrator_worker_types": [{"name": "x", "handler": "noop", "group": "g"}]}, "orchestrator_worker_types"),
-        ({"orchestrator_worker_types": [{**CHAT, "source": "carrier_pigeon"}]}, "orchestrator.sources"),
-        (
-            {
-                "orchestrator_worker_types": [CHAT],
-                "orchestrator_base_source_credentials": [{"type": "cat", "name": "source-url", "value": "x"}],
-            },
-            "orchestrator_base_source_credentials",
-        ),
-        ({"orchestrator_base_api_keys": []}, "orchestrator_base_api_keys"),
-    ],
-)
-def test_bad_group_vars_stop_the_play_before_anything_changes(variables: dict[str, Any], named: str) -> None:
-    """The message names the variable, and no task has changed anything."""
-    done = play("tests/deploy/preflight.yml", {"orchestrator_base_secure_logging": False, **variables})
-    assert done.returncode != 0
-    assert named in done.stdout
-    assert "changed=0" in done.stdout
-
-
-def test_good_group_vars_pass_the_preflight() -> None:
-    """The same play with the defaults goes through."""
-    done = play("tests/deploy/preflight.yml", {})
-    assert done.returncode == 0, done.stdout[-2000:]

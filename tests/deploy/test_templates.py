@@ -17,7 +17,7 @@ from orchestrator.settings import (
     WorkerPoolSettings,
 )
 from orchestrator.settings.load import load
-from tests.deploy.ansible import render
+from tests.deploy.ansible import PASSWORD, render
 
 SEED: dict[str, Any] = {
     "worker_pool_size": 7,
@@ -121,7 +121,7 @@ def test_no_secret_and_no_logic_in_what_is_rendered(rendered: tuple[str, dict[st
     for name, path in rendered[1].items():
         text = path.read_text(encoding="utf-8")
         if name != "roles.sql":
-            assert "abcdefghijklmnop" not in text, name
+            assert "abcdefghijklmnop" not in text and PASSWORD not in text, name
         if name.endswith((".py", ".service", ".conf", ".slice")):
             assert "Ansible managed" in "\n".join(text.splitlines()[:3]), name
 

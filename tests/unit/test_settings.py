@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 
 from orchestrator.errors import CredentialError, SettingsError
 from orchestrator.settings import ApiSettings, JobTrackerSettings, LightRAGSettings, WorkerPoolSettings
+from orchestrator.settings.__main__ import main as check_settings
 from orchestrator.settings.credentials import Credentials
 from orchestrator.settings.load import load, read
 
@@ -91,9 +94,11 @@ def test_a_rendered_module_is_read(tmp_path: Path) -> None:
     ("text", "says"),
     [
         (HEAD + "settings = ApiSettings(port=__import__('os').getpid())\n", "port must be a literal"),
-        (HEAD + "def f(): ...\nsettings = ApiSettings()\n", "module.py:5: only"),
-        (HEAD + "import os\nsettings = ApiSettings()\n", "module.py:5: only"),
-        (HEAD + "settings = ApiSettings(prot=1)\n", "prot"),
+        (HEAD + "def f(): ...\nsettings = ApiSettings()\n", "module.py: line 5: only"),
+        (HEAD + "import os\nsettings = ApiSettings()\n", "module.py: line 5: only"),
+        (HEAD + "settings = ApiSettings(prot=1)\n", "prot: no such key of ApiSettings; known keys: backlog"),
+        (HEAD + "settings = ApiSettings(port=1, port=2)\n", "port: is given twice"),
+        (HEAD.replace("Api", "WorkerPool") + "settings = WorkerPoolSettings(host='h')\n", "types: WorkerPoolSettings"),
         (HEAD + "settings = ApiSettings(1)\n", "key=value only"),
         (HEAD + "settings = ApiSettings(**{})\n", "key=value only"),
         (HEAD + "settings = open('x')\n", "key=value only"),
@@ -133,3 +138,29 @@ def test_credentials_are_files_and_errors_hold_no_secret(tmp_path: Path, monkeyp
         Credentials.given()
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert Credentials.given().directory == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("port=0", ""),
+        ("port=-1", "orchestrator_api_port must be between 0 and 65535, got -1\n"),
+        ("port=1, port=2", "orchestrator_api_port: is given twice\n"),
+        ("host=''", "the_host must be an address to listen on, got ''\n"),
+        ("sse_max_streams=0", "orchestrator_api_options.sse_max_streams must be >= 1, got 0\n"),
+        ("port=", "orchestrator_api_*: is not Python: invalid syntax (<unknown>, line 5)\n"),
+    ],
+)
+def test_a_wrong_setting_is_called_by_the_variable_it_came_from(arguments: str, says: str) -> None:
+    """Before a deployment only the controller can check, and its operator knows variables, not keys."""
+    entry = {
+        "module": HEAD + f"settings = ApiSettings({arguments})\n",
+        "prefix": "orchestrator_api_",
+        "names": {"host": "the_host"},
+        "options": ["orchestrator_api_options", ["sse_max_streams"]],
+    }
+    heard = io.StringIO()
+    code = check_settings(
+        io.StringIO(json.dumps([{**entry, "module": HEAD + "settings = ApiSettings()\n"}, entry])), heard
+    )
+    assert (code, heard.getvalue()) == (1 if says else 0, says)

@@ -11,14 +11,14 @@ from orchestrator.settings.model import Settings, at_least, require
 class ApiSettings(Settings):
     """The rendered module api/jobs.py."""
 
-    host: str = "127.0.0.1"
-    port: int = 8000
+    host: str = "127.0.0.1"  # address it listens on
+    port: int = 8000  # 0 = a free one
     max_body_bytes: int = 64 * 1024 * 1024  # more: 413
     max_chunks: int = 100_000  # of one job; more: 422
     max_chunk_bytes: int = 256 * 1024  # of one text in UTF-8; more: 422
     max_backlog_chunks: int = 1_000_000  # queued in the ledger for one type; more: 503 with Retry-After
-    backlog_retry_after_seconds: int = 30
-    sse_heartbeat_seconds: float = 15.0
+    backlog_retry_after_seconds: int = 30  # what Retry-After says then
+    sse_heartbeat_seconds: float = 15.0  # between two signs of life on a quiet event stream
     sse_max_streams: int = 1000  # open event streams of one process; more: 503
 
     def check(self) -> None:

@@ -11,8 +11,8 @@ from orchestrator.settings.model import Settings, require
 class ModelsSettings(Settings):
     """The rendered module services/models.py."""
 
-    host: str = "127.0.0.1"
-    port: int = 11434
+    host: str = "127.0.0.1"  # address it listens on
+    port: int = 11434  # 0 = a free one
 
     def check(self) -> None:
         """Check ranges."""

@@ -48,7 +48,7 @@ class _Sizing(Settings):
 class WorkerTypeSettings(_Sizing):
     """One worker type: where its work comes from, what does it, and its sizing."""
 
-    name: str
+    name: str  # lower case; its unit is orchestrator-worker@NAME
     source: str = "redis_stream"  # module of orchestrator.sources
     handler: str  # module of orchestrator.handlers
     job_type: str = "ingestion"  # what its jobs are called; their events are <job_type>.started and so on
@@ -77,7 +77,7 @@ class WorkerTypeSettings(_Sizing):
 class WorkerPoolSettings(_Sizing):
     """The rendered module workers/worker_pool.py: the host, the sizing all types share, and the types."""
 
-    host: str
+    host: str  # of this host in consumer names; unique in the cluster
     types: Mapping[str, Any]  # name -> the keys of WorkerTypeSettings that differ from the pool's
 
     def check(self) -> None:

@@ -16,7 +16,7 @@ class JobTrackerSettings(Settings):
     dispatch_window: int = 16  # entries that may lie ahead of the workers of a queue; more when they are fast
     reconcile_interval_seconds: float = 60.0  # how often Redis is compared with the ledger
     open_job_quiet_seconds: float = 30.0  # a job of an external producer that declared no total ends after this
-    event_retention_seconds: int = 30 * 24 * 3600
+    event_retention_seconds: int = 30 * 24 * 3600  # events older than this are removed; their jobs stay
 
     def check(self) -> None:
         """Check that every lifetime and interval is positive."""
