@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,8 @@ from orchestrator.settings import (
 from orchestrator.settings.load import load
 from tests.deploy.ansible import PASSWORD, render
 
+KNOWN_BY_254 = re.compile(r"Unknown key( name)? '(RestartSteps|RestartMaxDelaySec)'")
+
 SEED: dict[str, Any] = {
     "worker_pool_size": 7,
     "worker_batch_size": 3,
@@ -34,6 +37,7 @@ SEED: dict[str, Any] = {
     "orchestrator_workers_host": "hx-é",
     "orchestrator_workers_ip_address_allow": ["198.51.100.0/24", "localhost"],
     "orchestrator_workers_storage_options": {"QDRANT_URL": "http://198.51.100.9:6333", "quote": 'it\'s "x"'},
+    "own": {"grace_period_seconds": 89.5, "ip_address_allow": ["198.51.100.7"]},  # of the type whose unit is rendered
     "orchestrator_api_port": 8123,
     "orchestrator_models_port": 9999,
     "orchestrator_worker_types": [
@@ -58,11 +62,20 @@ SEED: dict[str, Any] = {
 }
 
 
+pytestmark = pytest.mark.timeout(180)  # rendering takes a while on a busy machine
+
+
 @pytest.fixture(scope="module", params=["defaults", "changed"])
 def rendered(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Path]]:
     """Everything rendered with one of two sets of variables."""
+    directory = tmp_path_factory.mktemp(request.param)
+    program = directory / "app/current/bin/orchestrator"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
     variables = SEED if request.param == "changed" else {}
-    return request.param, render(tmp_path_factory.mktemp(request.param), variables)
+    app = {"orchestrator_base_app_dir": str(directory / "app")}
+    return request.param, render(directory / "rendered", {**variables, **app})
 
 
 def test_the_pools_module_has_the_seeds_values(rendered: tuple[str, dict[str, Path]]) -> None:
@@ -87,6 +100,7 @@ def test_a_type_may_have_a_queue_that_is_not_ours(rendered: tuple[str, dict[str,
     unit = files["type.conf"].read_text(encoding="utf-8")
     credential = "LoadCredential=source-key:/etc/orchestrator/credentials/sources/lightrag/source-key"
     assert (credential in unit) is (kind == "changed")
+    assert ("IPAddressAllow=198.51.100.7" in unit) is (kind == "changed")
     if kind == "changed":
         chat = load(files["worker_pool.py"], WorkerPoolSettings).for_type("chat")
         assert (chat.source, chat.stream, chat.own_queue, chat.size) == ("sqs", "chat", False, 2)
@@ -127,13 +141,41 @@ def test_no_secret_and_no_logic_in_what_is_rendered(rendered: tuple[str, dict[st
 
 
 def test_x43_units_are_sound_and_hardened(rendered: tuple[str, dict[str, Path]]) -> None:
-    """systemd itself reads them; the worker's exposure is at most 1.5."""
+    """The exposure of each is small; the worker's is at most 1.5."""
     kind, files = rendered
-    limits = {"orchestrator-worker@.service": 15, "orchestrator-workers.service": 15, "orchestrator-api.service": 25}
+    limits = {
+        "orchestrator-worker@.service": 15,
+        "orchestrator-workers.service": 15,
+        "orchestrator-workers-recover.service": 15,
+        "orchestrator-api.service": 25,
+        "orchestrator-models.service": 15,
+    }
+    assert set(limits) == {name for name in files if name.endswith(".service")}
     for name, exposure in limits.items():
         command = ["systemd-analyze", "security", "--offline=true", f"--threshold={exposure}", str(files[name])]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{kind} {name}: {done.stdout[-300:]}{done.stderr}"
+
+
+def test_x43_systemd_finds_nothing_wrong_with_the_units(rendered: tuple[str, dict[str, Path]]) -> None:
+    """A misspelt key is only a warning in the journal, and what it was to forbid stays allowed.
+
+    The program they start is there, as on a host. A systemd before 254 does not know how to restart ever more slowly.
+    """
+    _, files = rendered
+    drop_in = files["type.conf"].parent / "orchestrator-worker@lightrag.service.d/type.conf"
+    drop_in.parent.mkdir(exist_ok=True)
+    drop_in.write_bytes(files["type.conf"].read_bytes())
+    instance = files["orchestrator-worker@.service"].with_name("orchestrator-worker@lightrag.service")
+    instance.write_bytes(files["orchestrator-worker@.service"].read_bytes())
+    units = [str(path) for name, path in files.items() if name.endswith((".service", ".slice")) and "@." not in name]
+    command = ["systemd-analyze", "verify", "--man=no", *units, str(instance)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert [line for line in done.stderr.splitlines() if not KNOWN_BY_254.search(line)] == []
+    with drop_in.open("a") as lines:
+        lines.write("NoNewPrivilege=yes\n")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "Unknown key 'NoNewPrivilege'" in done.stderr or "Unknown key name 'NoNewPrivilege'" in done.stderr
 
 
 def test_x06_the_units_time_budget_holds(rendered: tuple[str, dict[str, Path]]) -> None:
@@ -142,6 +184,8 @@ def test_x06_the_units_time_budget_holds(rendered: tuple[str, dict[str, Path]]) 
     grace = 60 if kind == "defaults" else 21
     unit = files["orchestrator-worker@.service"].read_text(encoding="utf-8").splitlines()
     assert f"TimeoutStopSec={grace + 15}" in unit and "KillMode=mixed" in unit
+    own = files["type.conf"].read_text(encoding="utf-8").splitlines()
+    assert f"TimeoutStopSec={75 if kind == 'defaults' else 105}" in own  # a type may have a grace period of its own
     assert "Type=notify" in unit and "PartOf=orchestrator-workers.service" in unit
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from orchestrator.cli import canary
 from orchestrator.cli.canary import problem as canary_problem
 from orchestrator.cli.client import ApiError, ServerEvent, parse_events, problem, read_key
 from orchestrator.cli.operate import compare, differences
@@ -140,3 +141,36 @@ def test_the_command_line_is_light(command: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+class Deaf:
+    """An API that does a job and then cannot remove it."""
+
+    def post(self, path: str, body: object) -> dict[str, str]:
+        """Take the job."""
+        return {"job_id": "the-job"}
+
+    def job(self, job_id: str) -> dict[str, str | None]:
+        """Return how it stands."""
+        return {"status": "completed", "error": None}
+
+    def delete(self, job_id: str) -> None:
+        """Fail."""
+        raise ApiError("HTTP 500", 500)
+
+
+@pytest.mark.parametrize(
+    ("events", "says"),
+    [
+        (["queued", "started", "progress", "completed"], "done, but job the-job could not be removed: HTTP 500"),
+        (["queued"], "did not end in time; seen so far: queued"),
+    ],
+)
+def test_a_canary_that_stays_behind_is_a_failure(events: list[str], says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every error of the clean-up was swallowed, also when all else was well: canaries piled up and nobody was told.
+
+    When something else is wrong that is said, and not the clean-up.
+    """
+    monkeypatch.setattr(canary, "_follow", lambda *_: events)
+    with pytest.raises(OrchestratorError, match=says):
+        canary._try(Deaf(), "lightrag", 0.0)  # type: ignore[arg-type]  # what it needs of a client

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 WORKSPACE = "canary"
 ROUTES = {"lightrag": "/lightrag/ingest-async"}
-DELETE_SECONDS = 10.0
 
 
 def canary(
@@ -64,8 +63,16 @@ def _try(client: Client, worker_type: str, deadline: float) -> tuple[str, list[s
             raise OrchestratorError(
                 f"canary {worker_type}: {wrong}" + (f"; {error}" if error else "") + f"; {_look(worker_type)}"
             )
-    finally:
+    except BaseException:
+        with contextlib.suppress(OrchestratorError):  # the reason to fail is that above
+            _clean_up(client, job_id)
+        raise
+    try:
         _clean_up(client, job_id)
+    except OrchestratorError as error:
+        raise OrchestratorError(
+            f"canary {worker_type}: done, but job {job_id} could not be removed: {error}"
+        ) from error
     return job_id, events
 
 
@@ -100,8 +107,7 @@ def _look(worker_type: str) -> str:
 
 
 def _clean_up(client: Client, job_id: str) -> None:
-    """Cancel what has not ended and forget the job; a failure here must not hide the reason to fail."""
-    with contextlib.suppress(OrchestratorError):
-        if client.job(job_id)["status"] not in TERMINAL_JOB:
-            client.cancel(job_id)
-        client.delete(job_id)
+    """Cancel what has not ended and forget the job."""
+    if client.job(job_id)["status"] not in TERMINAL_JOB:
+        client.cancel(job_id)
+    client.delete(job_id)

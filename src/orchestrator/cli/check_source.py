@@ -17,8 +17,6 @@ from orchestrator.settings.credentials import Credentials
 from orchestrator.settings.load import load
 from orchestrator.sources.base import Foreign
 
-CREDENTIALS = ETC / "credentials"
-
 
 def check_source(
     worker_type: Annotated[str, typer.Argument(help="Worker type, of a queue that is not ours.", metavar="TYPE")],
@@ -32,17 +30,17 @@ def check_source(
     kind = load(settings / "workers" / "worker_pool.py", WorkerPoolSettings).for_type(worker_type)
     if kind.own_queue:
         raise SettingsError(f"types[{worker_type!r}]: its queue is ours; use `orchestrator consumers`")
-    depth, found = asyncio.run(_check(kind, Credentials.given(credentials or _own(worker_type))))
+    depth, found = asyncio.run(_check(kind, Credentials.given(credentials or _own(worker_type, settings))))
     if output is Format.JSON:
         emit({"type": worker_type, "source": kind.source, "queue": kind.stream, "depth": depth, "found": found})
     else:
         say(f"{worker_type}: {found}; depth {depth}")
 
 
-def _own(worker_type: str) -> Path:
+def _own(worker_type: str, settings: Path) -> Path:
     """Return where the credentials are that the type's unit loads: its own, or those that all workers have."""
-    own = CREDENTIALS / "sources" / worker_type
-    return own if own.is_dir() else CREDENTIALS / "worker"
+    own = settings / "credentials" / "sources" / worker_type
+    return own if own.is_dir() else settings / "credentials" / "worker"
 
 
 async def _check(kind: WorkerTypeSettings, credentials: Credentials) -> tuple[int, str]:
