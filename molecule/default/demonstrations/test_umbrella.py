@@ -35,7 +35,7 @@ def test_its_crash_leaves_the_workers_alone_and_it_comes_back(deployed: Deployed
 
 
 def test_a_reload_is_refused_and_changes_nothing(deployed: Deployed) -> None:
-    """Decision 8: settings change by a restart, which drains."""
+    """Decision 10: settings change by a restart, which drains."""
     before = processes(deployed)
     assert {deployed.unit(name, "CanReload") for name in (UMBRELLA, WORKER, "orchestrator-api")} == {"no"}
     refused = deployed.host.run(f"systemctl reload {UMBRELLA}")

@@ -1,4 +1,4 @@
-"""What a queue's owner and producers do, with its own client: client.py make-sqs | sqs TEXT | mongodb TEXT."""
+"""What a queue's owner and producers do, with its own client: client.py make-sqs, or QUEUE TEXT."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 from pymongo import MongoClient
+from surrealdb import Surreal
 
 QUEUE = "noop"
 
@@ -42,5 +43,15 @@ def put_mongodb(text: str) -> None:
         client.get_default_database()[QUEUE].insert_one(document)
 
 
+def put_surrealdb(text: str) -> None:
+    """Submit a command."""
+    command = {"app": "lab", "name": "noop", "status": "new", "created": datetime.now(UTC), "args": {"content": text}}
+    with Surreal("ws://127.0.0.1:8008") as client:
+        client.signin({"username": "root", "password": "root"})
+        client.use("lab", "work")
+        client.create(QUEUE, command)
+
+
 if __name__ == "__main__":
-    {"make-sqs": make_sqs, "sqs": put_sqs, "mongodb": put_mongodb}[sys.argv[1]](*sys.argv[2:])
+    acts = {"make-sqs": make_sqs, "sqs": put_sqs, "mongodb": put_mongodb, "surrealdb": put_surrealdb}
+    acts[sys.argv[1]](*sys.argv[2:])

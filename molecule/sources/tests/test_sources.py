@@ -16,6 +16,7 @@ PRODUCERS = {
     "noop-bullmq": "cd /opt/queues && node client.mjs {text}",
     "noop-mongodb": f"{PYTHON} mongodb {{text}}",
     "noop-sqs": f"{PYTHON} sqs {{text}}",
+    "noop-surrealdb": f"{PYTHON} surrealdb {{text}}",
     "noop-stream": (
         'redis-cli -e --no-auth-warning -u "$(cat /etc/orchestrator/credentials/api/redis-url)"'
         " XADD noop:stream '*' job_id {text} chunk_id 0 content {text} metadata '{{}}' chunks_total 1"
