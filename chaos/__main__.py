@@ -1,4 +1,7 @@
-"""Run the nemesis: `python -m chaos [--mutation NAME | --mutations]`; $CHAOS_FAULTS and $CHAOS_SEED say which run."""
+"""Run the nemesis: `python -m chaos [--mutation NAME | --mutations]`.
+
+$CHAOS_FAULTS and $CHAOS_SEED say which run, $CHAOS_SOURCE over which queue.
+"""
 
 from __future__ import annotations
 
@@ -10,43 +13,51 @@ import sys
 
 import uvloop
 
+from chaos.foreign import SOURCES, ForeignQueue
+from chaos.mutations import BUGS
+from chaos.own import OwnStream
+from chaos.queue import Queue
 from chaos.run import Report, run
 
-MUTATIONS: dict[str, frozenset[str]] = {
-    "ack-before-settle": frozenset({"cut postgres", "postgres kill", "worker kill"}),
-    "no-fencing": frozenset({"worker freeze", "cut redis"}),
-    "count-on-redelivery": frozenset({"worker kill", "worker freeze"}),
-    "renewal-counts": frozenset({"worker kill", "cut postgres"}),
-    "delete-consumers": frozenset({"worker stop"}),
-}
-"""The bugs, and the faults that bring them to light."""
 FAULTS, FAULTS_OF_MUTANT = 200, 40
 
 
 def main() -> int:
     """Run what is asked for; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
-    parser.add_argument("--mutation", choices=MUTATIONS, help="put this bug into the workers")
+    parser.add_argument("--mutation", choices=BUGS, help="put this bug into the workers: it has to be caught")
     parser.add_argument("--mutations", action="store_true", help="put in each of them; all have to be caught")
     chosen = parser.parse_args()
     seed = int(os.environ.get("CHAOS_SEED") or random.randrange(10**6))  # noqa: S311 - to be repeated, no secret
-    if chosen.mutations:
-        return _mutations(seed)
-    faults = int(os.environ.get("CHAOS_FAULTS") or FAULTS)
-    report = uvloop.run(run(seed, faults, mutant=chosen.mutation))
+    if chosen.mutations or chosen.mutation:
+        return _mutations(seed, [chosen.mutation] if chosen.mutation else list(BUGS))
+    source = os.environ.get("CHAOS_SOURCE") or OwnStream.name
+    if source not in (names := (OwnStream.name, *SOURCES)):
+        parser.error(f"CHAOS_SOURCE must be one of {', '.join(names)}, got {source!r}")
+    queue: Queue = OwnStream() if source == OwnStream.name else ForeignQueue(source)
+    report = uvloop.run(run(seed, _faults(FAULTS), queue))
     _print(report)
     return 1 if report.wrong else 0
 
 
-def _mutations(seed: int) -> int:
-    faults = int(os.environ.get("CHAOS_FAULTS") or FAULTS_OF_MUTANT)
-    caught: dict[str, bool] = {}
-    for name, only in MUTATIONS.items():
-        report = uvloop.run(run(seed, faults, mutant=name, until_found=True, only=only))
-        caught[name] = report.wrong
-        _print(report, mutation=name, caught=report.wrong)
-    print(json.dumps({"mutations": len(caught), "caught": sum(caught.values())}), flush=True)
-    return 0 if all(caught.values()) else 1
+def _mutations(seed: int, names: list[str]) -> int:
+    """Run each bug until it is caught, and the same without it, which has to find nothing."""
+    caught = clean = 0
+    for name in names:
+        bug, faults = BUGS[name], _faults(FAULTS_OF_MUTANT)
+        report = uvloop.run(run(seed, faults, OwnStream(), mutant=name, until=bug.caught_by, only=bug.faults))
+        hit = next((finding for finding in report.found if bug.caught_by(finding)), None)
+        caught += hit is not None
+        _print(report, mutation=name, caught=hit is not None, by=hit.what if hit else None)
+        control = uvloop.run(run(seed, faults, OwnStream(), only=bug.faults))
+        clean += not control.wrong
+        _print(control, control=name, clean=not control.wrong)
+    print(json.dumps({"mutations": len(names), "caught": caught, "controls_clean": clean}), flush=True)
+    return 0 if caught == clean == len(names) else 1
+
+
+def _faults(default: int) -> int:
+    return int(os.environ.get("CHAOS_FAULTS") or default)
 
 
 def _print(report: Report, **more: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from chaos.accepted import Accepted
 from chaos.events import check_events
@@ -13,9 +13,8 @@ from chaos.plan import RETRY_ATTEMPTS
 
 ENDED = ("completed", "failed", "cancelled")
 CHUNK_ENDED = ("processed", "failed", "cancelled")
+RUN_ENDED = ("done", "failed", "cut")
 COUNTERS = ("processed", "failed", "cancelled", "running")
-PERMANENT = ("", ":dead")
-"""Endings of the keys that live for ever: the stream itself, and its dead letters, which are trimmed."""
 
 
 def judge(
@@ -23,11 +22,14 @@ def judge(
     accepted: Mapping[str, Accepted],
     *,
     malformed: Mapping[str, str],
-    kept_after_ms: int,
-    stream: str,
+    permanent: Collection[str],
     max_deliveries: int,
 ) -> list[Finding]:
-    """Return everything that is wrong. Entries put on the stream before `kept_after_ms` may have gone with Redis."""
+    """Return everything that is wrong.
+
+    `malformed`: receipts of what had to be buried. `permanent`: the keys of Redis that may live for ever; there is no
+    other, and none of the limiter's either, for these handlers call no model.
+    """
     rows: dict[str, list[Row]] = defaultdict(list)
     for chunk in facts.chunks:
         rows[chunk["job_id"]].append(chunk)
@@ -40,38 +42,53 @@ def judge(
     for event in facts.events:
         events[event["job_id"]].append(event)
     for job_id, job in jobs.items():
-        found += _check_job(job, rows[job_id])
+        wanted = accepted.get(job_id) or _unknown(job, rows[job_id])
+        found += _check_job(job, wanted, rows[job_id])
         found += check_events(job, events[job_id])
-        if job_id in accepted:
-            found += _check_chunks(accepted[job_id], rows[job_id], facts, max_deliveries)
-    found += _check_letters(facts, malformed, kept_after_ms)
+        found += _check_chunks(wanted, rows[job_id], facts, max_deliveries)
+    found += _check_letters(facts)
+    found += _check_entries(facts.letters, malformed)
     found += check_history(facts.history)
-    found += _check_rest(facts, jobs, stream)
+    found += _check_rest(facts, jobs, permanent)
     return found
 
 
-def _check_job(job: Row, chunks: Sequence[Row]) -> Iterator[Finding]:
+def _unknown(job: Row, chunks: Sequence[Row]) -> Accepted:
+    """Return what a job is that was taken and whose producer did not hear of it: the ledger says what it is made of."""
+    texts = {chunk["chunk_id"]: chunk["content"] for chunk in chunks}
+    return Accepted(job["job_id"], texts, policy=job["failure_policy"], max_failed=job["max_failed"])
+
+
+def _check_job(job: Row, wanted: Accepted, chunks: Sequence[Row]) -> Iterator[Finding]:
     name, counted = job["job_id"], Counter(chunk["status"] for chunk in chunks)
-    if job["status"] not in ENDED:
-        yield Finding("stuck", f"job {name} is {job['status']}: {dict(counted)} of {job['chunks_total']}")
-    elif left := [c["chunk_id"] for c in chunks if c["status"] not in CHUNK_ENDED]:
-        yield Finding("lost", f"job {name} has ended as {job['status']} without {left[:5]}", len(left))
+    if (has := (job["failure_policy"], job["max_failed"])) != (asked := (wanted.policy, wanted.max_failed)):
+        yield Finding("lost", f"job {name} has policy {has}, was submitted with {asked}")
     for counter in COUNTERS:
         more = job[counter] - counted[counter]
         if more:
             kind = "counted_twice" if more > 0 else "lost"
             yield Finding(kind, f"job {name} counts {job[counter]} {counter}, has {counted[counter]}", abs(more))
-    if job["status"] in ENDED:
-        if job["chunks_total"] != len(chunks):
-            kind = "lost" if job["chunks_total"] > len(chunks) else "counted_twice"
-            yield Finding(kind, f"job {name} has {len(chunks)} chunks of {job['chunks_total']}")
-        if job["status"] != (right := _status(job, counted)):
-            yield Finding("lost", f"job {name} is {job['status']}, should be {right}: {dict(counted)}")
+    if job["status"] not in ENDED:
+        yield Finding("stuck", f"job {name} is {job['status']}: {dict(counted)} of {job['chunks_total']}")
+    else:
+        yield from _check_ended(job, wanted, chunks, counted)
 
 
-def _status(job: Row, counted: Counter[str]) -> str:
-    best = job["failure_policy"] == "best_effort"
-    failed = counted["failed"] > 0 and not (best and counted["processed"] + counted["cancelled"] > 0)
+def _check_ended(job: Row, wanted: Accepted, chunks: Sequence[Row], counted: Counter[str]) -> Iterator[Finding]:
+    name = job["job_id"]
+    if left := [c["chunk_id"] for c in chunks if c["status"] not in CHUNK_ENDED]:
+        yield Finding("lost", f"job {name} has ended as {job['status']} without {left[:5]}", len(left))
+    if job["chunks_total"] != len(chunks):
+        kind = "lost" if job["chunks_total"] > len(chunks) else "counted_twice"
+        yield Finding(kind, f"job {name} has {len(chunks)} chunks of {job['chunks_total']}")
+    if job["status"] != (right := _status(wanted, counted)):
+        yield Finding("lost", f"job {name} is {job['status']}, should be {right}: {dict(counted)}")
+
+
+def _status(wanted: Accepted, counted: Counter[str]) -> str:
+    best = wanted.policy == "best_effort" and counted["processed"] + counted["cancelled"] > 0
+    borne = wanted.policy == "threshold" and counted["failed"] <= wanted.max_failed
+    failed = counted["failed"] > 0 and not best and not borne
     return "failed" if failed else "cancelled" if counted["cancelled"] else "completed"
 
 
@@ -92,20 +109,21 @@ def _check_chunks(wanted: Accepted, chunks: Sequence[Row], facts: Facts, max_del
         yield Finding("lost", f"chunk {wanted.job_id}/{chunk_id} is not there")
     for chunk_id in have.keys() - wanted.chunks.keys():
         yield Finding("counted_twice", f"chunk {wanted.job_id}/{chunk_id} was never submitted")
+    may_cancel = wanted.cancelled or wanted.given_up(sum(chunk["status"] == "failed" for chunk in chunks))
     for chunk_id, chunk in have.items():
         if chunk_id in wanted.chunks and chunk["status"] in CHUNK_ENDED:
-            yield from _check_chunk(wanted, chunk, facts, max_deliveries)
+            text = wanted.chunks[chunk_id]
+            yield from _check_end(chunk, text, may_cancel)
+            yield from _check_runs(chunk, text, facts, max_deliveries)
 
 
-def _check_chunk(wanted: Accepted, chunk: Row, facts: Facts, max_deliveries: int) -> Iterator[Finding]:
-    text = wanted.chunks[chunk["chunk_id"]]
+def _check_end(chunk: Row, text: str, may_cancel: bool) -> Iterator[Finding]:
     status, attempts = expected(text)
-    key = (chunk["job_id"], chunk["chunk_id"])
-    name = f"chunk {'/'.join(key)} ({text})"
+    name = _name(chunk, text)
     if chunk["content"] != text:
         yield Finding("lost", f"{name} has another text")
     if chunk["status"] == "cancelled":
-        if not wanted.may_cancel:
+        if not may_cancel:
             yield Finding("lost", f"{name} was cancelled by nobody")
     elif chunk["status"] != status:
         kind = "penalised" if chunk["status"] == "failed" else "lost"
@@ -113,13 +131,29 @@ def _check_chunk(wanted: Accepted, chunk: Row, facts: Facts, max_deliveries: int
     elif chunk["attempts"] != attempts:  # fewer when it was buried as poison before it could fail of itself
         kind = "penalised" if chunk["attempts"] > attempts else "lost"
         yield Finding(kind, f"{name} has {chunk['attempts']} attempts, should have {attempts}: {chunk['error']}")
+
+
+def _check_runs(chunk: Row, text: str, facts: Facts, max_deliveries: int) -> Iterator[Finding]:
+    """Check what its handlers wrote down: a processed chunk was run to its end, a deadly one as often as it may.
+
+    Past `max_deliveries` a chunk is handed out once more, not to be run but to be buried.
+    """
+    key, name = (chunk["job_id"], chunk["chunk_id"]), _name(chunk, text)
     if chunk["status"] == "processed" and not facts.runs["done", *key]:
         yield Finding("lost", f"{name} is processed and was never run to its end")
-    if chunk["deliveries"] > max_deliveries + 1:
-        yield Finding("stuck", f"{name} was handed out {chunk['deliveries']} times, may be {max_deliveries} times")
+    may = max_deliveries + (chunk["status"] == "failed")
+    if chunk["deliveries"] > may:
+        yield Finding("stuck", f"{name} was handed out {chunk['deliveries']} times, may be {may} times")
+    deaths = facts.runs["start", *key] - sum(facts.runs[end, *key] for end in RUN_ENDED)
+    if deaths > max_deliveries:
+        yield Finding("stuck", f"{name} was run {deaths} times to no end, may be {max_deliveries} times")
 
 
-def _check_letters(facts: Facts, malformed: Mapping[str, str], kept_after_ms: int) -> Iterator[Finding]:
+def _name(chunk: Row, text: str) -> str:
+    return f"chunk {chunk['job_id']}/{chunk['chunk_id']} ({text})"
+
+
+def _check_letters(facts: Facts) -> Iterator[Finding]:
     of_chunks = Counter((r["job_id"], r["chunk_id"]) for r in facts.letters if r["job_id"] is not None)
     failed = {(c["job_id"], c["chunk_id"]) for c in facts.chunks if c["status"] == "failed"}
     for key in failed - of_chunks.keys():
@@ -127,13 +161,18 @@ def _check_letters(facts: Facts, malformed: Mapping[str, str], kept_after_ms: in
     for key, count in of_chunks.items():
         if count > 1 or key not in failed:
             yield Finding("counted_twice", f"chunk {'/'.join(key)} has {count} letters")
-    of_entries = Counter(r["receipt"] for r in facts.letters if r["job_id"] is None)
-    for entry, what in malformed.items():
-        if not of_entries[entry] and int(entry.split("-")[0]) > kept_after_ms:
-            yield Finding("lost", f"entry {entry} ({what}) was not buried")
+
+
+def _check_entries(letters: Sequence[Row], malformed: Mapping[str, str]) -> Iterator[Finding]:
+    of_entries = Counter(r["receipt"] for r in letters if r["job_id"] is None)
+    for entry in malformed.keys() - of_entries.keys():
+        yield Finding("lost", f"entry {entry} ({malformed[entry]}) was not buried")
     for entry, count in of_entries.items():
         if count > 1:
             yield Finding("counted_twice", f"entry {entry} was buried {count} times")
+    for letter in letters:
+        if not letter["reason"]:
+            yield Finding("lost", f"dead letter {letter['id']} says no reason")
 
 
 def check_history(history: Sequence[Row]) -> Iterator[Finding]:
@@ -161,16 +200,9 @@ def check_settle(row: Row) -> Iterator[Finding]:
         yield Finding("counted_twice", f"{name}, by a run that had lost its lease")
 
 
-def _check_rest(facts: Facts, jobs: Mapping[str, Row], stream: str) -> Iterator[Finding]:
-    left = {
-        "entries on the stream": facts.stream,
-        "delayed entries": facts.delayed,
-        "pending entries": facts.pending,
-        "jobs in the outbox": facts.outbox,
-        "pauses": facts.pauses,
-    }
+def _check_rest(facts: Facts, jobs: Mapping[str, Row], permanent: Collection[str]) -> Iterator[Finding]:
+    left = {**facts.left, "jobs in the outbox": facts.outbox, "pauses": facts.pauses}
     yield from (Finding("stuck", f"{count} {what} left", count) for what, count in left.items() if count)
-    permanent = {stream + ending for ending in PERMANENT}
     for key, life in facts.keys.items():
         if life < 0 and key not in permanent:
             yield Finding("stuck", f"key {key} has no lifetime")

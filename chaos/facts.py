@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import orjson
 import redis.asyncio as redis
 
 Row = Mapping[str, Any]
+WHOLE = "\t."
+"""The end of a line in which a handler wrote down a run."""
 
 
 @dataclass(slots=True)
@@ -27,19 +29,18 @@ class Facts:
     outbox: int = 0
     pauses: int = 0
     runs: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    """(what, job, chunk) -> how often: start, done, failed, cut."""
-    stream: int = 0
-    delayed: int = 0
-    pending: int = 0
+    """(what, job, chunk) -> how often: start, done, failed, cut. What found the disk full is missing."""
+    left: Mapping[str, int] = field(default_factory=dict)
+    """What the queue still holds, as its own tools see it."""
     keys: Mapping[str, int] = field(default_factory=dict)
     """Key -> its lifetime in seconds, -1 when it has none."""
     views: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Job -> its fast view."""
 
 
-async def read(dsn: str, redis_url: str, stream: str, group: str, runs: Path) -> Facts:
-    """Return the facts; the product's workers have ended."""
-    facts = Facts(runs=_runs(runs))
+async def read(dsn: str, redis_url: str, left: Mapping[str, int], runs: Iterable[Path]) -> Facts:
+    """Return the facts; the product's workers have ended. `runs`: what their handlers wrote down."""
+    facts = Facts(left=left, runs=_runs(runs))
     connection = await asyncpg.connect(dsn)
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=str, decoder=orjson.loads)
 
@@ -56,24 +57,12 @@ async def read(dsn: str, redis_url: str, stream: str, group: str, runs: Path) ->
     facts.outbox = await connection.fetchval("SELECT count(*) FROM outbox")
     facts.pauses = await connection.fetchval("SELECT count(*) FROM pauses")
     await connection.close()
-    await read_redis(facts, redis_url, stream, group)
+    async with redis.Redis.from_url(redis_url) as client:
+        await _read_redis(facts, client)
     return facts
 
 
-async def read_redis(facts: Facts, url: str, stream: str, group: str) -> None:
-    """Read what Redis holds."""
-    client = redis.Redis.from_url(url)
-    try:
-        await _fill(facts, client, stream, group)
-    finally:
-        await client.aclose()
-
-
-async def _fill(facts: Facts, client: redis.Redis, stream: str, group: str) -> None:
-    facts.stream = await client.xlen(stream)
-    facts.delayed = await client.zcard(f"{stream}:delayed")
-    groups = await client.xinfo_groups(stream) if facts.stream or await client.exists(stream) else []
-    facts.pending = sum(int(g["pending"]) for g in groups if g["name"].decode() == group)
+async def _read_redis(facts: Facts, client: redis.Redis) -> None:
     lives: dict[str, int] = {}
     views: dict[str, dict[str, str]] = {}
     async for key in client.scan_iter(count=1000):
@@ -85,12 +74,13 @@ async def _fill(facts: Facts, client: redis.Redis, stream: str, group: str) -> N
     facts.keys, facts.views = lives, views
 
 
-def _runs(path: Path) -> Counter[tuple[str, str, str]]:
+def _runs(paths: Iterable[Path]) -> Counter[tuple[str, str, str]]:
     found: Counter[tuple[str, str, str]] = Counter()
-    if path.exists():
-        for line in path.read_text().splitlines():
-            what, job_id, chunk_id, _ = line.split("\t")
-            found[what, job_id, chunk_id] += 1
+    for path in paths:
+        for line in path.read_text().splitlines() if path.exists() else ():
+            if line.endswith(WHOLE):  # the end of one may not have found room on the disk
+                what, job_id, chunk_id, _ = line.removesuffix(WHOLE).split("\t")
+                found[what, job_id, chunk_id] += 1
     return found
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-KINDS = ("lost", "counted_twice", "stuck", "penalised")
+KINDS = ("lost", "counted_twice", "stuck", "penalised", "crashed", "not_done")
+"""The last two are of the run itself: a process that ended by itself, and what was planned and could not be done."""
 
 
 @dataclass(frozen=True, slots=True)

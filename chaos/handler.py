@@ -1,8 +1,9 @@
-"""A handler of the product that does as the text of a chunk says, and writes down every run."""
+"""A handler of the product that does as the text of a chunk says, and writes down every run on its worker's disk."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 
 from orchestrator.deliveries import NOTHING, Delivery, Result
@@ -10,7 +11,10 @@ from orchestrator.errors import RejectError, RetryError
 from orchestrator.handlers.base import Context, Handler, HandlerSetup
 
 FOREVER = 3600.0
+FULL_SECONDS = 0.3
+"""When a chunk is looked at again that found the disk full: that is no failure of the chunk."""
 KILLED = 137
+DISK_FULL = "no room to write down the run"
 LAST_WORDS = 0.2
 """How long a deadly chunk takes to kill its worker: it is at work with others."""
 
@@ -61,8 +65,12 @@ class ChaosHandler:
         return Result(detail={"token": str(delivery.lease_token)}) if int(number) % 2 else NOTHING
 
     def _note(self, what: str, delivery: Delivery) -> None:
-        line = f"{what}\t{delivery.job_id}\t{delivery.chunk_id}\t{delivery.lease_token}\n"
-        os.write(self._runs, line.encode())
+        """Write a line. One that finds no room, or for a part of it only, counts for nothing: raises RetryError."""
+        line = f"\n{what}\t{delivery.job_id}\t{delivery.chunk_id}\t{delivery.lease_token}\t.\n".encode()
+        with contextlib.suppress(OSError):
+            if os.write(self._runs, line) == len(line):
+                return
+        raise RetryError(DISK_FULL, delay_seconds=FULL_SECONDS, counts=False)
 
 
 def create(setup: HandlerSetup) -> Handler:

@@ -16,14 +16,16 @@ CREATE TABLE chaos_history (
     claim_token text,
     said_token text,  -- the lease that the result says it is of
     attempts int NOT NULL,
-    deliveries int NOT NULL
+    deliveries int NOT NULL,
+    error text
 );
 CREATE FUNCTION chaos_remember() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO chaos_history (job_id, chunk_id, was, is_, held_by, held_token, claim_token, said_token, attempts,
-        deliveries)
+        deliveries, error)
     VALUES (NEW.job_id, NEW.chunk_id, OLD.status, NEW.status, split_part(OLD.consumer, '-', 1), OLD.lease_token,
-        NEW.lease_token, NEW.result->>'token', NEW.attempts - OLD.attempts, NEW.deliveries - OLD.deliveries);
+        NEW.lease_token, NEW.result->>'token', NEW.attempts - OLD.attempts, NEW.deliveries - OLD.deliveries,
+        NEW.error);
     RETURN NULL;
 END
 $$;

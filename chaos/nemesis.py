@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -16,7 +18,6 @@ from tests.support.servers import Server
 
 from chaos.fleet import Fleet, Worker
 from chaos.plan import Fault
-from chaos.producer import Producers
 
 CLOCKS = ("-1d", "-3600", "+3600", "+30d", "-2", "+2")
 PATIENCE_SECONDS = 1.0
@@ -25,12 +26,31 @@ PATIENCE_SECONDS = 1.0
 class Nemesis:
     """Acts on a fleet. Faults of one target wait for each other; those of different targets overlap."""
 
-    def __init__(self, fleet: Fleet, producers: Producers) -> None:
+    def __init__(self, fleet: Fleet, sending: asyncio.Event) -> None:
+        """`sending` is set while a submission is under way."""
         self._fleet = fleet
-        self._producers = producers
+        self._sending = sending
         self.done: dict[str, int] = {}
         self.failed: list[str] = []
         """Faults that could not be done."""
+        self._acts: dict[str, Callable[[Fault], Awaitable[None]]] = {
+            "worker kill": partial(self._signal, signal.SIGKILL),
+            "worker stop": partial(self._signal, signal.SIGTERM),
+            "worker freeze": self._stop_and_go,
+            "cut redis": partial(self._cut, "redis"),
+            "cut postgres": partial(self._cut, "postgres"),
+            "cut queue": partial(self._cut, "queue"),
+            "clock": self._move_clock,
+            "disk": self._fill_disk,
+            "redis kill": self._kill_redis,
+            "redis freeze": partial(self._freeze, "redis"),
+            "redis flush": self._flush,
+            "postgres kill": partial(self._kill, "postgres"),
+            "postgres drop": self._drop,
+            "queue kill": partial(self._kill, "queue"),
+            "queue freeze": partial(self._freeze, "queue"),
+            "api kill": self._kill_api,
+        }
 
     async def run(self, faults: tuple[Fault, ...], began: float) -> None:
         """Do all faults, each at its time."""
@@ -43,60 +63,60 @@ class Nemesis:
         """Mend everything."""
         for worker in self._fleet.workers:
             worker.unit.send(signal.SIGCONT)
-            await worker.to_redis.mend()
-            await worker.to_postgres.mend()
+            for link in worker.links.values():
+                await link.mend()
             worker.clock.write_text("+0\n")
             (worker.state / "full").unlink(missing_ok=True)
-        for server in (self._fleet.redis, self._fleet.postgres):
+        for server in self._fleet.servers.values():
             if server.process is None:
                 await asyncio.to_thread(server.start)
-            if server.process is not None:
-                server.process.send_signal(signal.SIGCONT)
+            _running(server)(signal.SIGCONT)
 
     async def _do(self, fault: Fault) -> None:
         try:
-            if fault.kind.startswith("redis"):
-                async with self._fleet.redis_busy:
-                    await self._to_redis(fault)
-            elif fault.kind.startswith("postgres"):
-                async with self._fleet.postgres_busy:
-                    await self._to_postgres(fault)
-            elif fault.kind == "api kill":
-                async with self._fleet.api_busy:
-                    await self._kill_api(fault)
-            else:
-                worker = self._fleet.workers[fault.target]
-                async with worker.busy:
-                    await self._to_worker(worker, fault)
+            if fault.kind in self._fleet.cannot:
+                raise RuntimeError("this host cannot do it")
+            async with self._busy(fault):
+                await self._acts[fault.kind](fault)
             self.done[fault.kind] = self.done.get(fault.kind, 0) + 1
         except Exception as error:
             self.failed.append(f"{fault.kind}: {type(error).__name__}: {error}")
 
-    async def _to_redis(self, fault: Fault) -> None:
-        fleet = self._fleet
-        if fault.kind == "redis kill":
-            await asyncio.to_thread(fleet.redis.kill)
-            await asyncio.sleep(fault.seconds)
-            await asyncio.to_thread(fleet.redis.start)
-            fleet.redis_is_empty()
-        elif fault.kind == "redis freeze":
-            await _freeze(fleet.redis, fault.seconds)
-        else:
-            client = redis.Redis.from_url(fleet.redis.url, socket_timeout=5.0)
-            try:
-                await client.flushall()
-            finally:
-                fleet.redis_is_empty()
-                await client.aclose()
+    def _busy(self, fault: Fault) -> asyncio.Lock:
+        where = fault.kind.partition(" ")[0]
+        return self._fleet.busy[where] if where in self._fleet.busy else self._worker(fault).busy
 
-    async def _to_postgres(self, fault: Fault) -> None:
-        server = self._fleet.postgres
-        if fault.kind == "postgres kill":
-            await asyncio.to_thread(_kill_all, server)
+    def _worker(self, fault: Fault) -> Worker:
+        return self._fleet.workers[fault.target]
+
+    async def _kill(self, name: str, fault: Fault) -> None:
+        """Kill a server with all its processes, as a power cut would, and start it again."""
+        server = self._fleet.servers[name]
+        await asyncio.to_thread(_kill_all, server)
+        await asyncio.sleep(fault.seconds)
+        await asyncio.to_thread(server.start)
+
+    async def _kill_redis(self, fault: Fault) -> None:
+        """Ours keeps nothing."""
+        with self._fleet.emptying_redis():
+            await self._kill("redis", fault)
+
+    async def _flush(self, fault: Fault) -> None:
+        async with redis.Redis.from_url(self._fleet.redis_url, socket_timeout=5.0) as client:
+            with self._fleet.emptying_redis():
+                await client.flushall()
+
+    async def _freeze(self, name: str, fault: Fault) -> None:
+        tell = _running(self._fleet.servers[name])
+        tell(signal.SIGSTOP)
+        try:
             await asyncio.sleep(fault.seconds)
-            await asyncio.to_thread(server.start)
-            return
-        admin = await asyncpg.connect(f"{server.url}/postgres", timeout=10)
+        finally:
+            tell(signal.SIGCONT)
+
+    async def _drop(self, fault: Fault) -> None:
+        """Drop all connections of the product."""
+        admin = await asyncpg.connect(f"{self._fleet.servers['postgres'].url}/postgres", timeout=10)
         try:
             await admin.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'orchestrator%'"
@@ -107,90 +127,77 @@ class Nemesis:
     async def _kill_api(self, fault: Fault) -> None:
         """Kill it in the middle of a submission, if one comes along soon."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._producers.sending.wait(), PATIENCE_SECONDS)
+            await asyncio.wait_for(self._sending.wait(), PATIENCE_SECONDS)
         await asyncio.sleep(fault.chance * 0.03)
-        self._fleet.api.send(signal.SIGKILL)
+        await self._fleet.api.hit(signal.SIGKILL)
 
-    async def _to_worker(self, worker: Worker, fault: Fault) -> None:
-        acts: dict[str, Callable[[], Awaitable[None]]] = {
-            "worker kill": lambda: _signal(worker, signal.SIGKILL),
-            "worker stop": lambda: _signal(worker, signal.SIGTERM),
-            "worker freeze": lambda: _stop_and_go(worker, fault.seconds),
-            "cut redis": lambda: _cut(worker, "redis", fault),
-            "cut postgres": lambda: _cut(worker, "postgres", fault),
-            "clock": lambda: _move_clock(worker, fault),
-            "disk": lambda: _fill_disk(worker, fault.seconds),
-        }
-        await acts[fault.kind]()
+    async def _signal(self, number: signal.Signals, fault: Fault) -> None:
+        await self._worker(fault).unit.hit(number)
 
+    async def _stop_and_go(self, fault: Fault) -> None:
+        unit = self._worker(fault).unit
+        await unit.hit(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(fault.seconds)
+        finally:
+            unit.send(signal.SIGCONT)
 
-async def _signal(worker: Worker, number: signal.Signals) -> None:
-    worker.unit.send(number)
+    async def _cut(self, name: str, fault: Fault) -> None:
+        """Cut the way to a server: with resets, or so that nothing answers any more."""
+        link = self._worker(fault).links[name]
+        if fault.chance < 0.5:  # noqa: PLR2004
+            await link.cut()
+        else:
+            link.freeze()
+        try:
+            await asyncio.sleep(fault.seconds)
+        finally:
+            await link.mend()
 
+    async def _move_clock(self, fault: Fault) -> None:
+        clock = self._worker(fault).clock
+        clock.write_text(CLOCKS[int(fault.chance * len(CLOCKS))] + "\n")
+        try:
+            await asyncio.sleep(fault.seconds)
+        finally:
+            clock.write_text("+0\n")
 
-async def _stop_and_go(worker: Worker, seconds: float) -> None:
-    worker.unit.send(signal.SIGSTOP)
-    try:
-        await asyncio.sleep(seconds)
-    finally:
-        worker.unit.send(signal.SIGCONT)
-
-
-async def _cut(worker: Worker, where: str, fault: Fault) -> None:
-    """Cut the way to a server: with resets, or so that nothing answers any more."""
-    link = worker.to_redis if where == "redis" else worker.to_postgres
-    if fault.chance < 0.5:  # noqa: PLR2004
-        await link.cut()
-    else:
-        link.freeze()
-    try:
-        await asyncio.sleep(fault.seconds)
-    finally:
-        await link.mend()
-
-
-async def _move_clock(worker: Worker, fault: Fault) -> None:
-    worker.clock.write_text(CLOCKS[int(fault.chance * len(CLOCKS))] + "\n")
-    try:
-        await asyncio.sleep(fault.seconds)
-    finally:
-        worker.clock.write_text("+0\n")
-
-
-async def _fill_disk(worker: Worker, seconds: float) -> None:
-    full = worker.state / "full"
-    await asyncio.to_thread(_fill, full)
-    try:
-        await asyncio.sleep(seconds)
-    finally:
-        full.unlink(missing_ok=True)
+    async def _fill_disk(self, fault: Fault) -> None:
+        """Take all room there is, and what is left of the page that the next run would be written down on."""
+        worker = self._worker(fault)
+        full = worker.state / "full"
+        try:
+            await asyncio.to_thread(_fill, full)
+            await asyncio.to_thread(_fill, worker.runs)
+            await asyncio.sleep(fault.seconds)
+        finally:
+            full.unlink(missing_ok=True)
 
 
 def _fill(path: Path) -> None:
-    block = b"x" * 65536
-    with suppress(OSError), path.open("wb", buffering=0) as file:
-        while file.write(block):
-            pass
-
-
-async def _freeze(server: Server, seconds: float) -> None:
-    process = server.process
-    if process is None:
-        return
-    process.send_signal(signal.SIGSTOP)
+    block = b"\n" * 65536
     try:
-        await asyncio.sleep(seconds)
-    finally:
-        process.send_signal(signal.SIGCONT)
+        with path.open("ab", buffering=0) as file:
+            while file.write(block):
+                pass
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+
+
+def _running(server: Server) -> Callable[[signal.Signals], None]:
+    """Return what sends a signal to a server. Raises RuntimeError when it does not run."""
+    if server.process is None:
+        raise RuntimeError("the server does not run")
+    return server.process.send_signal
 
 
 def _kill_all(server: Server) -> None:
-    """Kill PostgreSQL with all its processes, as a power cut would."""
     process = server.process
     if process is None:
-        return
+        raise RuntimeError("the server does not run")
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    for pid in (process.pid, *map(int, children)):  # its children are sessions of their own
+    for pid in (process.pid, *map(int, children)):  # PostgreSQL's children are sessions of their own
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     process.wait(timeout=30)

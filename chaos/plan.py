@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import random
+from collections.abc import Collection
 from dataclasses import dataclass
 
 WORKERS = 3
 TENANTS = ("alpha", "beta", "gamma")
 SECONDS_A_FAULT = 1.6
 RETRY_ATTEMPTS = 3
-LARGEST = 5000
+LARGEST, LARGE_EVERY = 5000, 15
 SLOW_EVERY, SLOW_CHUNKS = 6, 8
 
-MALFORMED = ("no job", "no version", "not utf-8", "bad total", "deep metadata", "metadata no object", "long id", "nul")
-
-WORKER_FAULTS = ("worker kill", "worker freeze", "worker stop", "cut redis", "cut postgres", "clock", "disk")
-SERVER_FAULTS = ("redis kill", "redis freeze", "redis flush", "postgres kill", "postgres drop", "api kill")
 WEIGHTS = {
     "worker kill": 14,
     "worker freeze": 10,
@@ -30,17 +28,25 @@ WEIGHTS = {
     "postgres kill": 6,
     "postgres drop": 8,
     "api kill": 8,
+    "cut queue": 8,
+    "queue kill": 8,
+    "queue freeze": 6,
 }
+"""The kinds of faults. Those of `queue` happen to the server of a queue that is not our Redis."""
 LASTS = {  # seconds from, to; what is not here lasts no time
     "worker freeze": (0.3, 6.0),
     "cut redis": (0.2, 5.0),
     "cut postgres": (0.2, 3.5),
-    "clock": (0.5, 3.0),
-    "disk": (0.5, 3.0),
+    "clock": (1.5, 4.0),  # it is noticed within a second
+    "disk": (1.0, 4.0),
     "redis kill": (0.1, 1.5),
     "redis freeze": (0.2, 3.0),
     "postgres kill": (0.1, 1.5),
+    "cut queue": (0.2, 3.5),
+    "queue kill": (0.1, 1.5),
+    "queue freeze": (0.2, 3.0),
 }
+POLICIES = ("strict", "strict", "strict", "fail_fast", "threshold", "best_effort")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +73,13 @@ class Job:
     keyed: bool = True  # with an idempotency key
     again: bool = False  # submitted twice
     policy: str = "strict"
+    max_failed: int = 0  # of the policy `threshold`
     cancel_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """An entry straight to the stream that is no new work: malformed, or one more of a chunk that there is."""
+    """What comes straight to the queue and is no new work: malformed, or one more entry of a chunk that there is."""
 
     at: float
     kind: str
@@ -90,14 +97,25 @@ class Plan:
     noise: tuple[Noise, ...]
 
 
-def make(seed: int, faults: int, *, without: frozenset[str] = frozenset(), only: frozenset[str] = frozenset()) -> Plan:
-    """Return the plan of a run; `without` names faults that this host cannot do, `only` those that are wanted."""
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a queue can bear, and what there is to do to it."""
+
+    lacks: frozenset[str]  # faults of what it does not have
+    noise: tuple[str, ...]
+    largest: int = LARGEST
+    left_out: frozenset[str] = frozenset()  # faults that it cannot bear
+
+
+def make(seed: int, faults: int, shape: Shape, *, only: Collection[str] = ()) -> Plan:
+    """Return the plan of a run; `only` names the faults that are wanted. What this host can do does not matter here."""
     rng = random.Random(seed)  # noqa: S311 - a plan to be repeated, no secret
     seconds = faults * SECONDS_A_FAULT
-    kinds = [k for k in WEIGHTS if k not in without and (not only or k in only)]
+    without = shape.lacks | shape.left_out
+    kinds = [kind for kind in WEIGHTS if kind not in without and (not only or kind in only)]
     planned = tuple(sorted((_fault(rng, kinds, seconds) for _ in range(faults)), key=lambda f: f.at))
-    noise = tuple(_noise(rng, seconds) for _ in range(max(10, faults)))
-    return Plan(seed, seconds, planned, _jobs(rng, faults, seconds), noise)
+    noise = tuple(_noise(rng, shape.noise, seconds) for _ in range(max(10, faults)))
+    return Plan(seed, seconds, planned, _jobs(rng, faults, seconds, shape.largest), noise)
 
 
 def _fault(rng: random.Random, kinds: list[str], seconds: float) -> Fault:
@@ -112,17 +130,17 @@ def _fault(rng: random.Random, kinds: list[str], seconds: float) -> Fault:
     )
 
 
-def _noise(rng: random.Random, seconds: float) -> Noise:
-    kind = rng.choice((*MALFORMED, "duplicate", "duplicate", "unknown chunk"))
+def _noise(rng: random.Random, kinds: tuple[str, ...], seconds: float) -> Noise:
+    kind = rng.choice(kinds)
     return Noise(round(rng.uniform(0.5, seconds), 3), kind, rng.random())
 
 
-def _jobs(rng: random.Random, faults: int, seconds: float) -> tuple[Job, ...]:
+def _jobs(rng: random.Random, faults: int, seconds: float, largest: int) -> tuple[Job, ...]:
     count = max(8, round(faults * 0.8))
     deadly = max(1, faults // 40)  # chunks that kill their worker; each of them does so as often as it may
     jobs = []
     for n in range(count):
-        size = _size(rng, n)
+        size = min(largest, _size(rng, n))
         chunks = [_behaviour(rng, size) for _ in range(size)]
         if n % SLOW_EVERY == SLOW_EVERY - 1:  # there is always something at work
             chunks = [f"slow:{rng.uniform(1.5, 3.0):.2f}" for _ in range(SLOW_CHUNKS)]
@@ -139,9 +157,10 @@ def _jobs(rng: random.Random, faults: int, seconds: float) -> tuple[Job, ...]:
                 chunks=tuple(chunks),
                 straight=straight and size <= 300,  # noqa: PLR2004
                 declared=not single or rng.random() < 0.5,  # noqa: PLR2004
-                keyed=rng.random() < 0.9,  # noqa: PLR2004
+                keyed=rng.random() < 0.9 or n % LARGE_EVERY == 0,  # noqa: PLR2004
                 again=rng.random() < 0.25,  # noqa: PLR2004
-                policy=rng.choice(("strict", "strict", "strict", "fail_fast", "best_effort")),
+                policy=(policy := rng.choice(POLICIES)),
+                max_failed=rng.randrange(3) if policy == "threshold" else 0,
                 cancel_after=round(rng.uniform(0.05, 4), 3) if rng.random() < 0.06 else None,  # noqa: PLR2004
             )
         )
@@ -149,9 +168,11 @@ def _jobs(rng: random.Random, faults: int, seconds: float) -> tuple[Job, ...]:
 
 
 def _size(rng: random.Random, n: int) -> int:
-    """Return how many chunks: one job of the largest size, many small ones, some in between."""
+    """Return how many chunks: one job of the largest size, some large ones, many small ones, some in between."""
     if n == 0:
         return LARGEST
+    if n % LARGE_EVERY == 0:
+        return round(math.exp(rng.uniform(math.log(LARGEST / 5), math.log(LARGEST))))
     return rng.choice((1, 1, 2, rng.randint(3, 12), rng.randint(5, 30), rng.randint(20, 120), rng.randint(50, 600)))
 
 

@@ -1,19 +1,21 @@
-"""Producers: submit through the API and straight to the stream, and remember what was accepted."""
+"""Producers of our own stream: through the API and straight to it; they remember what was accepted."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 import redis.asyncio as redis
 
 from chaos.accepted import Accepted
-from chaos.fleet import STREAM, Fleet, key_of
+from chaos.facts import Facts
+from chaos.findings import Finding
+from chaos.fleet import Fleet, key_of
 from chaos.plan import Job, Noise
 
 PAUSE_SECONDS = 0.4
@@ -35,25 +37,27 @@ MALFORMED: Mapping[str, Mapping[bytes, bytes]] = {
 }
 
 
-@dataclass(slots=True)
-class Producers:
-    """Everybody who submits."""
+class StreamProducers:
+    """Everybody who submits. Implements Producers."""
 
-    fleet: Fleet
-    accepted: dict[str, Accepted] = field(default_factory=dict)
-    straight: dict[str, Accepted] = field(default_factory=dict)
-    """Jobs put straight on the stream: the ledger must have them when they were put there once more in the calm."""
-    malformed: dict[str, str] = field(default_factory=dict)
-    """Entry -> what is wrong with it."""
-    wrong: list[tuple[str, str]] = field(default_factory=list)
-    """Findings of the producers themselves: (kind, what)."""
-    sending: asyncio.Event = field(default_factory=asyncio.Event)
-    _http: httpx.AsyncClient = field(init=False)
-    _redis: redis.Redis = field(init=False)
+    def __init__(self, fleet: Fleet, stream: str) -> None:
+        self.sending = asyncio.Event()
+        self.wrong: list[Finding] = []
+        self._fleet = fleet
+        self._stream = stream
+        self._accepted: dict[str, Accepted] = {}
+        self._malformed: dict[str, str] = {}
+        self._http = httpx.AsyncClient(base_url=fleet.api_url, timeout=15.0)
+        self._redis = redis.Redis.from_url(fleet.redis_url, socket_timeout=5.0)
 
-    def __post_init__(self) -> None:
-        self._http = httpx.AsyncClient(base_url=self.fleet.api_url, timeout=15.0)
-        self._redis = redis.Redis.from_url(self.fleet.redis.url, socket_timeout=5.0)
+    def accepted(self, facts: Facts) -> Mapping[str, Accepted]:
+        """Return what the API said yes to, and what was put on the stream in the calm."""
+        return self._accepted
+
+    def malformed(self) -> Mapping[str, str]:
+        """Return the entries that cannot have gone with Redis before they were read."""
+        after = self._fleet.emptied_ms
+        return {entry: what for entry, what in self._malformed.items() if int(entry.split("-")[0]) > after}
 
     async def close(self) -> None:
         """Close the connections."""
@@ -63,21 +67,28 @@ class Producers:
     async def submit(self, job: Job) -> None:
         """Submit a job until it is accepted; twice when the plan says so."""
         if job.straight:
-            self.straight[job.name] = Accepted(job.name, _named(job))
-            await self.put(job)
+            await self._put(job)
             if job.again:
-                await self.put(job)
+                await self._put(job)
             return
         job_id = await self._until_accepted(job)
         if job_id is not None and job.again and job.keyed:
             second = await self._until_accepted(job)
             if second != job_id:
-                self.wrong.append(("counted_twice", f"{job.name} was submitted again and became {second}"))
+                what = f"{job.name} was submitted again and became {second}"
+                self.wrong.append(Finding("counted_twice", what))
         if job_id is not None and job.cancel_after is not None:
             await asyncio.sleep(job.cancel_after)
             await self._cancel(job, job_id)
 
-    async def put(self, job: Job) -> None:
+    async def calm(self, jobs: Sequence[Job]) -> None:
+        """What lay on the stream alone may have gone with Redis: its producers send it again, as they must."""
+        for job in jobs:
+            if job.straight:
+                await self._put(job)
+                self._accepted[job.name] = Accepted(job.name, _named(job))
+
+    async def _put(self, job: Job) -> None:
         """Put a job's chunks straight on the stream, each an entry."""
         for chunk_id, text in _named(job).items():
             fields = {"job_id": job.name, "chunk_id": chunk_id, "content": text, "workspace": job.tenant}
@@ -90,29 +101,25 @@ class Producers:
     async def disturb(self, noise: Noise) -> None:
         """Put an entry on the stream that is no new work."""
         if noise.kind == "duplicate":
-            known = sorted(self.accepted)
+            known = sorted(self._accepted)
             if known:
-                job = self.accepted[known[int(noise.chance * len(known))]]
+                job = self._accepted[known[int(noise.chance * len(known))]]
                 names = sorted(job.chunks)
                 chunk_id = names[int(noise.chance * 7919) % len(names)]
                 await self._add({"job_id": job.job_id, "chunk_id": chunk_id, "workspace": "again", "v": "1"})
             return
         entry = await self._add(MALFORMED[noise.kind])
-        self.malformed[entry] = noise.kind
+        self._malformed[entry] = noise.kind
 
     async def _add(self, fields: Mapping[str, str] | Mapping[bytes, bytes]) -> str:
         while True:
             with suppress(redis.RedisError, OSError):
-                entry = await self._redis.xadd(STREAM, dict(fields))  # type: ignore[arg-type]
+                entry = await self._redis.xadd(self._stream, dict(fields))  # type: ignore[arg-type]
                 return entry.decode() if isinstance(entry, bytes) else entry
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _until_accepted(self, job: Job) -> str | None:
-        body = {
-            "chunks": [{"text": t, "chunk_id": c, "source_uri": f"chaos:{c}"} for c, t in _named(job).items()],
-            "source_type": "chaos",
-            "failure_policy": job.policy,
-        }
+        body = _body(job)
         headers = {"Authorization": f"Bearer {key_of(job.tenant)}"}
         if job.keyed:
             headers["Idempotency-Key"] = job.name
@@ -126,11 +133,12 @@ class Producers:
             else:
                 if response.status_code == httpx.codes.ACCEPTED:
                     job_id = str(response.json()["job_id"])
-                    may_cancel = job.cancel_after is not None or job.policy == "fail_fast"
-                    self.accepted[job_id] = Accepted(job_id, _named(job), may_cancel=may_cancel)
+                    cancelled = job.cancel_after is not None
+                    self._accepted[job_id] = Accepted(job_id, _named(job), job.policy, job.max_failed, cancelled)
                     return job_id
                 if response.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
-                    self.wrong.append(("lost", f"{job.name} was refused: {response.status_code} {response.text[:300]}"))
+                    what = f"{job.name} was refused: {response.status_code} {response.text[:300]}"
+                    self.wrong.append(Finding("lost", what))
                     return None
             finally:
                 self.sending.clear()
@@ -150,3 +158,9 @@ class Producers:
 def _named(job: Job) -> dict[str, str]:
     """Return the chunks by their ids; each text ends with a number, so that no two are the same."""
     return {f"c{n:05d}": f"{what} {n}" for n, what in enumerate(job.chunks)}
+
+
+def _body(job: Job) -> dict[str, Any]:
+    chunks = [{"text": text, "chunk_id": name, "source_uri": f"chaos:{name}"} for name, text in _named(job).items()]
+    wishes = {"max_failed": job.max_failed} if job.policy == "threshold" else {}
+    return {"chunks": chunks, "source_type": "chaos", "failure_policy": job.policy, **wishes}

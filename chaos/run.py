@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,18 +14,25 @@ import asyncpg
 from tests.support.wait import wait_until
 
 from chaos import checker, facts
-from chaos.findings import Finding, totals
-from chaos.fleet import GROUP, MAX_DELIVERIES, STREAM, Fleet, fleet_in
+from chaos.findings import KINDS, Finding, totals
+from chaos.fleet import MAX_DELIVERIES, Fleet, fleet_in
 from chaos.nemesis import Nemesis
 from chaos.plan import Job, Noise, Plan, make
-from chaos.producer import Producers
-from chaos.watch import Watch
+from chaos.queue import Queue
 
 START_SECONDS = 60.0
 CALM_SECONDS = 120.0
 """How long after the last fault everything that was accepted may take to end."""
 PRODUCER_SECONDS = 60.0
-SHOWN = 40
+SHOWN = 12  # of each kind
+DISK_FULL = "no room"  # what the handlers say then
+
+Until = Callable[[Finding], bool]
+
+
+def nothing(finding: Finding) -> bool:
+    """Go on to the end, whatever is found."""
+    return False
 
 
 @dataclass(slots=True)
@@ -32,67 +40,81 @@ class Report:
     """What came of a run."""
 
     line: dict[str, object]
+    found: list[Finding]
     notes: list[str] = field(default_factory=list)
 
     @property
     def wrong(self) -> bool:
         """Whether anything was found."""
-        return any(self.line[kind] for kind in totals(()))
+        return bool(self.found)
 
 
 async def run(
     seed: int,
     faults: int,
+    queue: Queue,
     *,
     mutant: str | None = None,
-    until_found: bool = False,
-    only: frozenset[str] = frozenset(),
+    until: Until = nothing,
+    only: Collection[str] = (),
 ) -> Report:
-    """Do a run and return what came of it; `until_found` ends it with the first finding."""
+    """Do a run and return what came of it; a finding that `until` is true of ends it."""
     began = time.monotonic()
+    plan = make(seed, faults, queue.shape, only=only)
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
-        async with fleet_in(Path(name), mutant) as fleet:
-            plan = make(seed, faults, without=fleet.without, only=only)
-            report = await _Run(plan, fleet, until_found).do()
-    report.line["seconds"] = round(time.monotonic() - began, 1)
-    report.line["seed"] = seed
+        try:
+            reach = await queue.open()
+            async with fleet_in(Path(name), reach, mutant) as fleet:
+                report = await _Run(plan, fleet, queue, until).do()
+        finally:
+            await queue.close()
+    left_out = sorted(queue.shape.left_out | fleet.cannot)
+    report.line |= {"left_out": left_out, "seconds": round(time.monotonic() - began, 1), "seed": seed}
+    report.line = {"source": queue.name, **report.line}
     return report
 
 
 class _Run:
-    def __init__(self, plan: Plan, fleet: Fleet, until_found: bool) -> None:
+    def __init__(self, plan: Plan, fleet: Fleet, queue: Queue, until: Until) -> None:
         self._plan = plan
         self._fleet = fleet
-        self._until_found = until_found
-        self._producers = Producers(fleet)
-        self._nemesis = Nemesis(fleet, self._producers)
-        self._watch = Watch(fleet)
+        self._queue = queue
+        self._until = until
+        self._producers = queue.producers(fleet)
+        self._nemesis = Nemesis(fleet, self._producers.sending)
+        self._watch = queue.watch(fleet)
+        self._watching: asyncio.Task[None]
         self._found: list[Finding] = []
-        self._notes = [f"left out, this host cannot do it: {kind}" for kind in sorted(fleet.without)]
+        self._chunks = 0
+        self._notes: list[str] = []
 
     async def do(self) -> Report:
+        began = time.monotonic()
         self._fleet.start()
         await wait_until(self._all_work, within=START_SECONDS, what="API and workers")
-        watching = asyncio.create_task(self._watch.run())
+        self._watching = asyncio.create_task(self._watch.run())
         try:
+            ready = time.monotonic()
             await self._disturb()
             await self._nemesis.heal()
+            calm = time.monotonic()
             if not self._enough():
                 await self._calm()
+            done = time.monotonic()
+            self._notes.append(
+                f"{ready - began:.0f} s to start, {calm - ready:.0f} of faults, {done - calm:.0f} of calm"
+            )
             await self._stop_workers()
+            await self._end_watch()
+            await self._judge()
         finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            self._watching.cancel()
             await self._watch.close()
             await self._producers.close()
-        self._found += self._watch.findings
-        self._found += [Finding(kind, what) for kind, what in self._producers.wrong]
-        if not (self._until_found and self._found):
-            await self._judge()
         return self._report()
 
     def _enough(self) -> bool:
-        return self._until_found and bool(self._watch.findings)
+        return any(self._until(finding) for finding in self._watch.findings)
 
     async def _all_work(self) -> bool:
         connection = await asyncpg.connect(self._fleet.dsn)
@@ -133,59 +155,65 @@ class _Run:
                 task.cancel()
         for task in self._producing:
             if task.done() and not task.cancelled() and (error := task.exception()):
-                self._notes.append(f"a producer broke: {type(error).__name__}: {error}")
-        # what lay on the stream alone may have gone with Redis: its producers send it again, as they must
-        for job in self._plan.jobs:
-            if job.straight:
-                await self._producers.put(job)
-                self._producers.accepted[job.name] = self._producers.straight[job.name]
+                self._found.append(Finding("not_done", f"a producer broke: {type(error).__name__}: {error}"))
+        await self._producers.calm(self._plan.jobs)
         with suppress(AssertionError):
             await wait_until(self._all_ended, within=CALM_SECONDS, what="the end of all jobs")
 
     async def _all_ended(self) -> bool:
+        """Return whether there is nothing more to wait for: what is missing even then is the checker's to find."""
         await asyncio.sleep(0.2)
         connection = await asyncpg.connect(self._fleet.dsn)
         try:
-            jobs = {r["job_id"]: r["status"] for r in await connection.fetch("SELECT job_id, status FROM jobs")}
-            live = [s for s in jobs.values() if s in ("queued", "processing")]
+            live = await connection.fetchval("SELECT count(*) FROM jobs WHERE status IN ('queued', 'processing')")
         finally:
             await connection.close()
-        if live or self._producers.accepted.keys() - jobs.keys():
-            return self._enough()
-        return await self._redis_is_quiet()
-
-    async def _redis_is_quiet(self) -> bool:
-        found = facts.Facts()
-        await facts.read_redis(found, self._fleet.redis.url, STREAM, GROUP)
-        return not (found.stream or found.delayed or found.pending)
+        return self._enough() or (not live and not any((await self._queue.left(self._fleet)).values()))
 
     async def _stop_workers(self) -> None:
         stopped = await asyncio.gather(*(unit.stop() for unit in self._fleet.units))
         for unit, in_time in zip(self._fleet.units, stopped, strict=True):
             if not in_time:
                 self._found.append(Finding("stuck", f"{unit.name} did not stop:\n{unit.log()}"))
+            self._found += [Finding("crashed", crash) for crash in unit.crashes]
+
+    async def _end_watch(self) -> None:
+        self._watching.cancel()
+        [broken] = await asyncio.gather(self._watching, return_exceptions=True)
+        if not isinstance(broken, asyncio.CancelledError):
+            self._found.append(Finding("not_done", f"the watch broke: {type(broken).__name__}: {broken}"))
+        if not self._watch.looks:
+            self._found.append(Finding("not_done", "the watch has never seen anything"))
 
     async def _judge(self) -> None:
+        self._found += self._watch.findings
+        self._found += [Finding("not_done", what) for what in self._nemesis.failed]
+        if self._enough():
+            return
         fleet = self._fleet
-        found = await facts.read(fleet.dsn, fleet.redis.url, STREAM, GROUP, fleet.runs)
+        runs = [worker.runs for worker in fleet.workers]
+        found = await facts.read(fleet.dsn, fleet.redis_url, await self._queue.left(fleet), runs)
+        accepted = self._producers.accepted(found)
         known = {finding.what for finding in self._found}
         judged = checker.judge(
             found,
-            self._producers.accepted,
-            malformed=self._producers.malformed,
-            kept_after_ms=fleet.emptied_ms,
-            stream=STREAM,
+            accepted,
+            malformed=self._producers.malformed(),
+            permanent=self._queue.permanent,
             max_deliveries=MAX_DELIVERIES,
         )
         self._found += [finding for finding in judged if finding.what not in known]  # seen during the run already
+        self._found += [*await self._queue.look(found), *self._producers.wrong]
+        self._chunks = len(found.chunks)
+        full = sum(bool(row["error"] and DISK_FULL in row["error"]) for row in found.history)
+        self._notes.append(f"runs that found the disk full: {full}")
 
     def _report(self) -> Report:
-        notes = self._notes + [f"{f.kind}: {f.what}" for f in self._found[:SHOWN]]
-        notes += [f"not done: {what}" for what in self._nemesis.failed]
-        notes += [f"crash: {crash}" for unit in self._fleet.units for crash in unit.crashes]
+        notes = [*self._notes]
+        for kind in KINDS:
+            notes += [f"{kind}: {f.what}" for f in self._found if f.kind == kind][:SHOWN]
         notes += [f"wrote {n} times: {what}" for unit in self._fleet.units for what, n in unit.errors().items()]
         notes.append(f"faults done: {self._nemesis.done}; looks: {self._watch.looks}")
         notes.append("lives: " + ", ".join(f"{unit.name} {unit.lives}" for unit in self._fleet.units))
-        chunks = sum(len(job.chunks) for job in self._producers.accepted.values())
         faults = sum(self._nemesis.done.values())
-        return Report({"faults": faults, "chunks": chunks, **totals(self._found)}, notes)
+        return Report({"faults": faults, "chunks": self._chunks, **totals(self._found)}, self._found, notes)

@@ -13,7 +13,7 @@ import redis.asyncio as redis
 
 from chaos.checker import check_settle
 from chaos.findings import Finding
-from chaos.fleet import GROUP, STREAM, TIMES, Fleet
+from chaos.fleet import TIMES, Fleet
 
 PAUSE_SECONDS = 0.25
 SPARE_DELIVERIES = 3
@@ -43,14 +43,12 @@ class _Seen:
 
 
 class Watch:
-    """Looks several times a second; what it cannot see at a moment it leaves out."""
+    """Looks at the ledger several times a second; what it cannot see at a moment it leaves out."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
         self._found: dict[str, Finding] = {}
-        self._seen: dict[str, _Seen] = {}
         self._postgres: asyncpg.Connection[asyncpg.Record] | None = None
-        self._redis = redis.Redis.from_url(fleet.redis.url, socket_timeout=2.0)
         self._last = 0
         self.looks = 0
 
@@ -68,28 +66,19 @@ class Watch:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._redis.aclose()
         if self._postgres is not None:
             self._postgres.terminate()
 
     async def _look(self) -> None:
-        emptied = self._fleet.emptied
-        before = await self._running()
-        async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.xinfo_groups(STREAM)
-            pipe.xrange(STREAM, count=MOST)
-            pipe.xpending_range(STREAM, GROUP, "-", "+", MOST)
-            groups, entries, pending = await pipe.execute()
-        after = await self._running()
-        if emptied != self._fleet.emptied:
-            return
+        connection = await self._connection()
         self.looks += 1
-        if self.looks % LOOKS_A_COUNT == 0 and self._postgres is not None:
-            await self._look_back(self._postgres)
-        ids = {entry.decode() for entry, _ in entries}
-        self._check_early(before & after, ids)
-        self._check_orphans(groups, ids, pending)
-        self._check_counts(pending)
+        if self.looks % LOOKS_A_COUNT == 0:
+            await self._look_back(connection)
+
+    async def _connection(self) -> asyncpg.Connection[asyncpg.Record]:
+        if self._postgres is None or self._postgres.is_closed():
+            self._postgres = await asyncpg.connect(self._fleet.dsn, timeout=3, command_timeout=3)
+        return self._postgres
 
     async def _look_back(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         """Compare the counters, and look at what was settled since the last time."""
@@ -101,10 +90,43 @@ class Watch:
             for finding in check_settle(dict(row)):
                 self._add(finding.kind, finding.what)
 
+    def _add(self, kind: str, what: str, numbers: str = "") -> None:
+        self._found.setdefault(what, Finding(kind, f"{what} {numbers}".rstrip()))
+
+
+class StreamWatch(Watch):
+    """Looks at our stream, too: what is at work by the ledger has to be in somebody's hands there."""
+
+    def __init__(self, fleet: Fleet, stream: str, group: str) -> None:
+        super().__init__(fleet)
+        self._stream, self._group = stream, group
+        self._seen: dict[str, _Seen] = {}
+        self._redis = redis.Redis.from_url(fleet.redis_url, socket_timeout=2.0)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+        await super().close()
+
+    async def _look(self) -> None:
+        emptied = self._fleet.emptied
+        before = await self._running()
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.xinfo_groups(self._stream)
+            pipe.xrange(self._stream, count=MOST)
+            pipe.xpending_range(self._stream, self._group, "-", "+", MOST)
+            groups, entries, pending = await pipe.execute()
+        after = await self._running()
+        if emptied % 2 or emptied != self._fleet.emptied:
+            return
+        await super()._look()
+        ids = {entry.decode() for entry, _ in entries}
+        self._check_early(before & after, ids)
+        self._check_orphans(groups, ids, pending)
+        self._check_counts(pending)
+
     async def _running(self) -> set[tuple[str, str, str, int]]:
-        if self._postgres is None or self._postgres.is_closed():
-            self._postgres = await asyncpg.connect(self._fleet.dsn, timeout=3, command_timeout=3)
-        return {tuple(row) for row in await self._postgres.fetch(RUNNING)}
+        return {tuple(row) for row in await (await self._connection()).fetch(RUNNING)}
 
     def _check_early(self, running: set[tuple[str, str, str, int]], ids: set[str]) -> None:
         """A chunk is at work, and its entry has left the stream: nobody would take it over."""
@@ -114,7 +136,7 @@ class Watch:
 
     def _check_orphans(self, groups: list[dict[str, Any]], ids: set[str], pending: list[dict[str, Any]]) -> None:
         """An entry was read and is in nobody's hands: nobody will ever get it again."""
-        last = next((g["last-delivered-id"].decode() for g in groups if g["name"].decode() == GROUP), None)
+        last = next((g["last-delivered-id"].decode() for g in groups if g["name"].decode() == self._group), None)
         if last is None or len(pending) >= MOST:
             return
         held = {p["message_id"].decode() for p in pending}
@@ -136,9 +158,6 @@ class Watch:
             if count - known.count > SPARE_DELIVERIES + again + (now - known.at) / TIMES["lease_seconds"]:
                 self._add("penalised", f"entry {name} was delivered {count} times to {consumer} that held it")
         self._seen = seen
-
-    def _add(self, kind: str, what: str, numbers: str = "") -> None:
-        self._found.setdefault(what, Finding(kind, f"{what} {numbers}".rstrip()))
 
 
 def _order(entry: str) -> tuple[int, int]:
