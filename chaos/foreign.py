@@ -56,7 +56,7 @@ class ForeignQueue:
         self.shape = Shape(
             lacks=frozenset({"api kill"}),  # in the middle of a submission: there is none
             noise=tuple(MALFORMED),
-            largest=min(LARGEST, self._backend.many // 4),
+            largest=min(LARGEST, self._backend.many // 10),
             left_out=frozenset() if isinstance(self._backend, Restarts) else FORGETS,
         )
 

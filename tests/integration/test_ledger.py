@@ -87,7 +87,7 @@ async def test_a_second_entry_of_a_running_chunk_is_a_duplicate(ledger: Ledger) 
     await ledger.jobs.create(job)
     (held,) = await claim(ledger, delivery_of(job, 0, "first"))
     again = await ledger.chunks.claim([delivery_of(job, 0, "second")])
-    assert not again.taken and len(again.duplicate) == 1
+    assert not again.taken and len(again.at_work) == 1
     assert await ledger.chunks.settle([(held, DONE)]) == {}
 
 

@@ -80,7 +80,7 @@ async def test_x15_fail_fast_says_all_in_one_event_and_takes_the_leases_away(led
     assert await ledger.chunks.leases_lost([third]) == {third.key}
     assert await ledger.chunks.settle([(third, DONE)]) == {third.key: "cancelled"}
     late = await ledger.chunks.claim([delivery_of(job, 3)])
-    assert not late.taken and len(late.duplicate) == 1
+    assert not late.taken and len(late.ended) == 1
     told = await events(ledger, job.job_id)
     assert [kind for kind, _ in told] == ["queued", "started", "progress", "failed"]
     data = told[-1][1]

@@ -200,3 +200,21 @@ async def test_an_older_view_never_overwrites_a_newer_one(tracking: Tracking) ->
     await tracking.tracker.refresh()
     await tracking.view.write([old])
     assert await tracking.agree(job)
+
+
+@pytest.mark.parametrize("foreign", [True, False])
+async def test_a_message_that_comes_twice_at_once_is_not_acked_under_its_own_hands(
+    tracking: Tracking, foreign: bool
+) -> None:
+    """SQS, slower than a lease, gave one message to two receives of one poll. The second was taken for a second entry
+    of a chunk at work and acked, which deleted the message: its first failed, and was never delivered again. Of our
+    own stream a second entry is none that anybody needs.
+    """
+    tracker = JobTracker(
+        tracking.ledger, tracking.view, worker_type="lightrag", queue="q", job_type="ingestion", foreign=foreign
+    )
+    twice = [Delivery("m", "h", "ext", "0", "w", content="hello", chunks_total=1) for _ in range(2)]
+    begun = await tracker.begin(twice)
+    assert len(begun.taken) == 1
+    assert len(begun.ended) == (0 if foreign else 1)
+    assert not begun.wrong and not begun.later

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from secrets import randbits
 
 import asyncpg
@@ -23,9 +23,10 @@ class Claimed:
     """What became of a batch of deliveries at the ledger."""
 
     taken: list[Delivery]  # ours now, each with the new lease token
-    duplicate: list[Delivery]  # the chunk has ended, or another entry of it is at work: nothing to do
-    unknown: list[Delivery]  # no such chunk, or its job has ended: to be buried
-    held_back: list[Delivery]  # paused: back to the outbox
+    ended: list[Delivery] = field(default_factory=list)  # the chunk has ended: nothing to do
+    at_work: list[Delivery] = field(default_factory=list)  # by another entry of it, or another delivery of this batch
+    unknown: list[Delivery] = field(default_factory=list)  # no such chunk, or its job has ended: to be buried
+    held_back: list[Delivery] = field(default_factory=list)  # paused: back to the outbox
 
 
 class Chunks:
@@ -58,23 +59,25 @@ class Chunks:
             delivery.job_type = job_type
             taken.append(delivery)
         if len(taken) == len(deliveries):
-            return Claimed(taken, [], [], [])
+            return Claimed(taken)
         return await self._sort_out(taken, [d for d in deliveries if d.lease_token != token])
 
     async def _sort_out(self, taken: list[Delivery], others: list[Delivery]) -> Claimed:
         """Find out why the others could not be claimed."""
         rows = await self._database.fetch("known_chunks", [d.job_id for d in others], [d.chunk_id for d in others])
         known = {(row["job_id"], row["chunk_id"]): row for row in rows}
-        claimed = Claimed(taken, [], [], [])
+        claimed = Claimed(taken)
         for delivery in others:
             row = known.get(delivery.key)
             if row is None:
                 claimed.unknown.append(delivery)
             elif row["status"] == ChunkStatus.QUEUED:
                 claimed.held_back.append(delivery)
-            else:
+            elif row["status"] in TERMINAL_CHUNK:
                 _end(delivery, row)
-                claimed.duplicate.append(delivery)
+                claimed.ended.append(delivery)
+            else:
+                claimed.at_work.append(delivery)
         return claimed
 
     async def register(self, worker_type: str, queue: str, job_type: str, deliveries: Sequence[Delivery]) -> None:
@@ -149,9 +152,7 @@ class Chunks:
 
 
 def _end(delivery: Delivery, row: asyncpg.Record) -> None:
-    """Let a delivery say how its chunk has ended, for a queue that was not told; one that runs elsewhere has not."""
-    status = ChunkStatus(row["status"])
-    if status in TERMINAL_CHUNK:
-        delivery.ended_as = status
-        delivery.reason = row["error"] or ""
-        delivery.result = Result(row["entities"], row["relations"], row["duplicate_of"], row["result"])
+    """Let a delivery say how its chunk has ended, for a queue that was not told."""
+    delivery.ended_as = ChunkStatus(row["status"])
+    delivery.reason = row["error"] or ""
+    delivery.result = Result(row["entities"], row["relations"], row["duplicate_of"], row["result"])

@@ -68,7 +68,9 @@ class JobTracker:
                 await self._ledger.chunks.register(self._worker_type, self._queue, self._job_type, external)
             claimed = await self._ledger.chunks.claim(sound)
             begun.taken = claimed.taken
-            begun.ended = claimed.duplicate
+            begun.ended = claimed.ended
+            if not self.foreign:  # a message of another's queue has no second entry: to ack would delete the first
+                begun.ended += claimed.at_work
             if claimed.held_back and self.foreign:
                 begun.later = claimed.held_back
             elif claimed.held_back:  # dispatch makes new entries of them when they may start
