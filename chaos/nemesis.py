@@ -102,7 +102,7 @@ class Nemesis:
             await self._kill("redis", fault)
 
     async def _flush(self, fault: Fault) -> None:
-        async with redis.Redis.from_url(self._fleet.redis_url, socket_timeout=5.0) as client:
+        async with redis.Redis.from_url(self._fleet.redis_url, socket_timeout=60.0) as client:
             with self._fleet.emptying_redis():
                 await client.flushall()
 
@@ -116,7 +116,7 @@ class Nemesis:
 
     async def _drop(self, fault: Fault) -> None:
         """Drop all connections of the product."""
-        admin = await asyncpg.connect(f"{self._fleet.servers['postgres'].url}/postgres", timeout=10)
+        admin = await asyncpg.connect(f"{self._fleet.servers['postgres'].url}/postgres", timeout=60)
         try:
             await admin.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'orchestrator%'"

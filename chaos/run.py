@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,11 +19,10 @@ from chaos.nemesis import Nemesis
 from chaos.plan import Job, Noise, Plan, make
 from chaos.queue import Queue
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 CALM_SECONDS = 60.0
 """After the last fault something happens within so long, until all that was accepted has ended; else it is stuck.
 How long all of it takes is the machine's affair."""
-PRODUCER_SECONDS = 60.0
 LOOK_SECONDS = 0.3
 PROGRESS = "SELECT count(ended_at) + coalesce(sum(deliveries), 0) FROM chunks"
 SHOWN = 12  # of each kind
@@ -93,7 +92,10 @@ class _Run:
     async def do(self) -> Report:
         began = time.monotonic()
         self._fleet.start()
-        await wait_until(self._all_work, within=START_SECONDS, what="API and workers")
+        try:
+            await wait_until(self._all_work, within=START_SECONDS, what="the first heartbeat of all workers")
+        except AssertionError as late:
+            raise RuntimeError("\n".join([str(late), *(unit.log() for unit in self._fleet.units)])) from late
         self._watching = asyncio.create_task(self._watch.run())
         try:
             ready = time.monotonic()
@@ -149,9 +151,9 @@ class _Run:
         await self._producers.disturb(noise)
 
     async def _calm(self) -> None:
-        """Nothing goes wrong any more: everything accepted has to end."""
-        _, late = await asyncio.wait(self._producing, timeout=PRODUCER_SECONDS)
-        if late:
+        """Nothing goes wrong any more: everything has to be accepted, and everything accepted has to end."""
+        await self._while_it_moves(self._all_submitted)
+        if late := [task for task in self._producing if not task.done()]:
             self._found.append(Finding("stuck", f"{len(late)} submissions were not accepted in the calm", len(late)))
             for task in late:
                 task.cancel()
@@ -159,25 +161,32 @@ class _Run:
             if task.done() and not task.cancelled() and (error := task.exception()):
                 self._found.append(Finding("not_done", f"a producer broke: {type(error).__name__}: {error}"))
         await self._producers.calm(self._plan.jobs)
-        await self._all_ended()
+        await self._while_it_moves(self._all_ended)
 
-    async def _all_ended(self) -> None:
-        """Wait until there is nothing more to wait for, or nothing moves: what is missing then the checker finds."""
+    async def _while_it_moves(self, done: Callable[[], Awaitable[bool]]) -> None:
+        """Wait until it is done, or nothing moves any more: what is missing then is found."""
         best, moved = -1, time.monotonic()
-        while not self._enough() and time.monotonic() < moved + CALM_SECONDS:
-            live, progress = await self._progress()
-            if not live and not any((await self._queue.left(self._fleet)).values()):
-                return
-            if progress > best:
+        while not self._enough() and time.monotonic() < moved + CALM_SECONDS and not await done():
+            if (progress := await self._progress()) > best:
                 best, moved = progress, time.monotonic()
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _progress(self) -> tuple[int, int]:
-        """Return how many jobs have not ended, and how much was done: chunks that ended, hand-outs of deadly ones."""
+    async def _all_submitted(self) -> bool:
+        return all(task.done() for task in self._producing)
+
+    async def _all_ended(self) -> bool:
         connection = await asyncpg.connect(self._fleet.dsn)
         try:
             live = await connection.fetchval("SELECT count(*) FROM jobs WHERE status IN ('queued', 'processing')")
-            return live, await connection.fetchval(PROGRESS)
+        finally:
+            await connection.close()
+        return not live and not any((await self._queue.left(self._fleet)).values())
+
+    async def _progress(self) -> int:
+        """Return how much was done: submissions, chunks that ended, hand-outs of deadly ones."""
+        connection = await asyncpg.connect(self._fleet.dsn)
+        try:
+            return sum(task.done() for task in self._producing) + int(await connection.fetchval(PROGRESS))
         finally:
             await connection.close()
 

@@ -16,7 +16,7 @@ from tests.support.wait import wait_until
 ERROR = re.compile(r"[\w.]+(Error|Exception|Group|Cancelled|Warning)\b")
 RESTART_SECONDS = 0.5
 STOP_SECONDS = 30.0
-ALIVE_SECONDS = 10.0
+ALIVE_SECONDS = 60.0
 DEADLY = 137
 """The exit code with which a deadly chunk ends its worker."""
 

@@ -144,16 +144,16 @@ class BullSource:
 
     async def retry(self, deliveries: Sequence[tuple[Delivery, float]]) -> None:
         """Delay the jobs. A failed attempt is counted at the queue as well, with its reason."""
-        calls = [
-            self._queue.later(d.handle, math.ceil(delay * 1000), d.reason[:REASON_LENGTH]) for d, delay in deliveries
-        ]
         with reachable("retry", LOOK_AT):
-            await self._queue.settle(calls)
+            now = await self._queue.now()
+            later = [(d.handle, now, math.ceil(delay * 1000), d.reason[:REASON_LENGTH]) for d, delay in deliveries]
+            await self._queue.settle([self._queue.later(*each) for each in later])
 
     async def release(self, deliveries: Sequence[Delivery]) -> None:
         """Put the jobs back at once, with no attempt counted."""
         with reachable("release", LOOK_AT):
-            await self._queue.settle([self._queue.later(d.handle, 0, "") for d in deliveries])
+            now = await self._queue.now()
+            await self._queue.settle([self._queue.later(d.handle, now, 0, "") for d in deliveries])
 
     async def bury(self, deliveries: Sequence[tuple[Delivery, str]]) -> None:
         """Fail the jobs for good, each with its reason: the failed ones are the queue's dead letters."""

@@ -7,7 +7,6 @@ one pipeline each, with the arguments that the library itself makes for its scri
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from redis.exceptions import NoPermissionError, RedisError
 
 from orchestrator.sources.bullmq_jobs import LIFE, number, sound
 from orchestrator.sources.redis_client import UNREACHABLE
+from orchestrator.sources.server_clock import ServerClock
 
 log = logging.getLogger("orchestrator.sources")
 
@@ -59,12 +59,22 @@ class BullQueue:
         self._worker: Any = Worker(name, None, options)  # no processor: the loop is ours
         self._backend = self._worker.backend
         self._scripts = self._backend.scripts
-        self._due = 0.0  # when to look again (time.time()), as the last look that found nothing said; 0: it did not
+        self._clock = ServerClock(self._server_time)
+        self._due = 0.0  # when to look again, as the last look that found nothing said; 0: it did not
         self._empty = False  # whether the last look found nothing that may run
+
+    async def _server_time(self) -> float:
+        seconds, microseconds = await self._client.time()
+        return float(seconds) + float(microseconds) / 1e6
+
+    async def now(self) -> float:
+        """Return the time of Redis, in seconds: what is delayed by a clock that is ahead would wait for days."""
+        return await self._clock.now()
 
     async def take(self, tokens: Sequence[str]) -> list[Taken]:
         """Take as many jobs as may run, in one round trip, and lock each with one of the tokens."""
-        replies = await self._call([await self._move(token) for token in tokens])
+        now = await self.now()
+        replies = await self._call([await self._move(token, now) for token in tokens])
         taken = []
         for token, reply in zip(tokens, replies, strict=True):
             if isinstance(reply, RedisError):
@@ -74,18 +84,22 @@ class BullQueue:
             if found:
                 taken.append(Taken(Job.fromJSON(self._worker, sound(found), job_id), token, found))
             else:
-                self._due = time.time() + int(limited_ms) / 1000 if limited_ms else int(due_ms or 0) / 1000
+                self._due = now + int(limited_ms) / 1000 if limited_ms else int(due_ms or 0) / 1000
         for one in taken:
             if one.fields.get("rjk"):
                 await self._schedule_next(one.fields, one.job.id)
         return taken
 
-    async def _move(self, token: str) -> Call:
-        """Return the call that takes a job: the library makes its arguments only where it calls the script itself."""
+    async def _move(self, token: str, now: float) -> Call:
+        """Return the call that takes a job: the library makes its arguments only where it calls the script itself.
+
+        The time by which delayed jobs are due is the server's, not this host's.
+        """
         calls: list[Call] = []
 
         async def note(keys: list[Any], args: list[Any]) -> None:
-            calls.append(("moveToActive", keys, args))
+            prefix, _, options = args
+            calls.append(("moveToActive", keys, [prefix, round(now * 1000), options]))
 
         noting = copy(self._scripts)
         noting.commands = {"moveToActive": note}
@@ -106,7 +120,7 @@ class BullQueue:
     async def arrived(self, seconds: float) -> None:
         """Wait until a job may have come or be due, at most so long."""
         if self._due:
-            seconds = min(seconds, self._due - time.time())
+            seconds = min(seconds, self._due - await self.now())
         if seconds > 0:
             await self._client.bzpopmin(self._backend.keys["marker"], timeout=max(BLOCK_SECONDS, seconds))
 
@@ -142,11 +156,10 @@ class BullQueue:
         keys, args = self._scripts.moveToFinishedArgs(taken.job, value, field, keep, state, taken.token, False, fields)
         return "moveToFinished", keys, args
 
-    def later(self, taken: Taken, delay_ms: int, reason: str) -> Call:
+    def later(self, taken: Taken, now: float, delay_ms: int, reason: str) -> Call:
         """Return the call that delays a job; with a reason it has failed once more, without it is only put off."""
         options = {"fieldsToUpdate": {"failedReason": reason}} if reason else {"skipAttempt": True}
-        now = round(time.time() * 1000)
-        keys, args = self._scripts.moveToDelayedArgs(taken.job.id, now, taken.token, delay_ms, options)
+        keys, args = self._scripts.moveToDelayedArgs(taken.job.id, round(now * 1000), taken.token, delay_ms, options)
         return "moveToDelayed", keys, args
 
     async def settle(self, calls: Sequence[Call]) -> list[int]:

@@ -22,6 +22,7 @@ from orchestrator.sources.base import SourceSetup
 from orchestrator.sources.foreign import Rules, fill, job_id, receipt_of, result_of, spread
 from orchestrator.sources.mongodb_documents import payload_of
 from orchestrator.sources.options import read_options
+from orchestrator.sources.server_clock import ServerClock
 
 CREDENTIAL = "source-url"
 PATIENCE_MS = 5_000
@@ -80,6 +81,15 @@ class MongoSource:
         self._options = o
         self._rules = Rules(o.required, o.largest_bytes)
         self._match = {o.match_field: o.match_value} if o.match_field else {}
+        self._clock = ServerClock(self._server_time)
+
+    async def _server_time(self) -> float:
+        hello = await self._client.admin.command("hello")
+        return float(hello["localTime"].timestamp())
+
+    async def _now(self) -> datetime:
+        """Return the server's time: a lease by the clock of one worker could be over, or for ever, by another's."""
+        return datetime.fromtimestamp(await self._clock.now(), UTC)
 
     async def open(self, consumers: Sequence[str]) -> None:
         """Make the indexes that claims need; MongoDB knows no consumers."""
@@ -102,11 +112,11 @@ class MongoSource:
 
     async def poll(self, rooms: Mapping[str, int]) -> list[Delivery]:
         """Claim for all rooms at once: candidates, a guarded update of them, and those we got."""
-        now = datetime.now(UTC)
-        free = self._free(now)
         order = [("priority", DESCENDING), ("created_at", ASCENDING), ("_id", ASCENDING)]
         token = token_hex(16)
         with reachable("claim"):
+            now = await self._now()
+            free = self._free(now)
             cursor = self._documents.find(free, {"_id": 1}, sort=order, limit=sum(rooms.values()))
             ids = [document["_id"] async for document in cursor]
             if not ids:
@@ -144,8 +154,8 @@ class MongoSource:
     async def renew(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Renew in one update, and look which documents are no longer ours in one find."""
         ids = [d.handle[0] for d in deliveries]
-        lease = datetime.now(UTC) + timedelta(seconds=self._lease)
         with reachable("renew"):
+            lease = await self._now() + timedelta(seconds=self._lease)
             tokens = sorted({d.handle[1] for d in deliveries})
             held = {"_id": {"$in": ids}, TOKEN: {"$in": tokens}, "status": self._options.processing}
             await self._documents.update_many(held, {"$set": {LEASE: lease}})
@@ -178,7 +188,8 @@ class MongoSource:
 
     async def retry(self, deliveries: Sequence[tuple[Delivery, float]]) -> None:
         """Make them pending again, due after their delay."""
-        now = datetime.now(UTC)
+        with reachable("retry"):
+            now = await self._now()
         changes = [(d, _back(self._options.pending, now + timedelta(seconds=delay))) for d, delay in deliveries]
         await self._settle("retry", changes)
 
@@ -194,7 +205,8 @@ class MongoSource:
 
     async def _settle(self, what: str, changes: Sequence[tuple[Delivery, dict[str, Any]]]) -> None:
         """Change what is still ours, in one unordered bulk write."""
-        now = datetime.now(UTC)
+        with reachable(what):
+            now = await self._now()
         writes = []
         for delivery, change in changes:
             document_id, token = delivery.handle
@@ -216,7 +228,7 @@ class MongoSource:
     async def check(self) -> str:
         """Look for a document to claim, and update none: the filter of the update matches nothing."""
         with reachable("check the collection"):
-            await self._documents.find_one(self._free(datetime.now(UTC)), {"_id": 1})
+            await self._documents.find_one(self._free(await self._now()), {"_id": 1})
             await self._documents.update_many({"_id": {"$in": []}}, {"$set": {TOKEN: ""}})
         return f"MongoDB collection {self._queue} answers and may be read and updated"
 
