@@ -91,7 +91,7 @@ class LedgerMachine(RuleBasedStateMachine):
         status, _, receipt = self._chunk(delivery)
         free = status == "queued" or (status == "running" and receipt == delivery.receipt)
         claimed = self.world.run(self.world.ledger.chunks.claim([delivery]))
-        assert claimed.taken == [delivery] * free and len(claimed.duplicate) == (not free)
+        assert claimed.taken == [delivery] * free and len(claimed.ended) + len(claimed.at_work) == (not free)
         if free:
             tries = self.tries[delivery.key]
             tries.deliveries += 1
