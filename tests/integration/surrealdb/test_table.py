@@ -14,6 +14,7 @@ from orchestrator.deliveries import Delivery, Result
 from orchestrator.jobs import ChunkStatus
 from orchestrator.sources.base import Foreign, Progress
 from orchestrator.sources.surrealdb import create
+from orchestrator.sources.surrealdb_statements import Statements
 from tests.integration.surrealdb.table import LEASE, LIBRARY, SEED, Commands, ago, setup
 from tests.support.servers import Server
 from tests.support.wait import wait_until
@@ -97,6 +98,27 @@ async def test_x1_rivals_for_one_command_have_one_winner(commands: Commands, ser
         await asyncio.gather(*(source.ack(found) for source, found in zip(sources, winners, strict=True) if found))
     for source in sources[1:]:
         await source.close()
+
+
+async def test_x1_a_claim_takes_no_command_that_another_took_since_it_looked(
+    commands: Commands, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D-x1: one worker looks, another looks and takes, the first one wants to take: the time between is made longer.
+
+    Without the condition in the update, rivals seldom showed it: most met in a write conflict.
+    """
+    text = commands.source._statements.claim
+    slow = text.replace("UPDATE array::slice", "SLEEP 600ms;\nUPDATE array::slice")
+    assert slow != text
+    rival = create(setup(tmp_path, server.url, commands.table))
+    await rival.open(["c0"])
+    await commands.put()
+    with monkeypatch.context() as patch:
+        patch.setattr(Statements, "claim", slow)
+        late = asyncio.create_task(commands.source.poll({"c0": 1}))
+        await asyncio.wait([late], timeout=0.2)
+    assert len(await rival.poll({"c0": 1})) + len(await late) == 1
+    await rival.close()
 
 
 async def test_x1_rivals_share_many_and_none_goes_twice(commands: Commands, server: Server, tmp_path: Path) -> None:
