@@ -46,10 +46,10 @@ molecule: # its tasks fill hundreds of lines: shown when it fails
 	  grep -aE 'ok=|passed|Executed' $$log || true; \
 	done # it has passed, whatever words it had for that
 
-chaos: bootstrap ## break everything at random (CHAOS_FAULTS=200, CHAOS_SEED) and check the books; prints one JSON line
+chaos: bootstrap ## break everything at random (CHAOS_FAULTS=200, CHAOS_SEED, CHAOS_SOURCE) and check the books: one JSON line
 	@python -m chaos
 
-chaos-mutations: bootstrap ## the same on five broken versions of the product: each must be caught
+chaos-mutations: bootstrap ## the same on five broken versions of the product: each must be caught, and nothing without them
 	@python -m chaos --mutations
 
 demo: bootstrap ## boot a lab host, deploy onto it, ingest a corpus, ask it a question, leave it running

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import signal
 from pathlib import Path
 
@@ -95,3 +96,17 @@ def test_a_bug_is_caught_in_its_own_words() -> None:
     assert bug.caught_by(Finding("counted_twice", f"{by}, by a run that had lost its lease"))
     assert not bug.caught_by(Finding("lost", f"{by}, but w0 held it"))
     assert not bug.caught_by(Finding("counted_twice", f"{by}, after its end"))
+
+
+def test_every_promise_names_what_shows_it() -> None:
+    """The tests that docs/guarantees.md names are there, and so is whatever else it says may be set."""
+    root = Path(chaos.__file__).parents[1]
+    page = (root / "docs/guarantees.md").read_text(encoding="utf-8")
+    shown = [line.split("|")[3] for line in page.splitlines() if line.startswith("| **")]
+    assert all("chaos" in cell or "`test" in cell for cell in shown)
+    tests = "".join(path.read_text(encoding="utf-8") for path in (root / "tests").rglob("test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", page):
+        assert f"def {name}(" in tests, name
+    for path in re.findall(r"`(tests/\S+)`", page):
+        assert (root / path).exists(), path
+    assert set(re.findall(r"`(CHAOS_\w+)`", page)) == {"CHAOS_FAULTS", "CHAOS_SEED", "CHAOS_SOURCE"}
