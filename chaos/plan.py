@@ -113,13 +113,14 @@ def make(seed: int, faults: int, shape: Shape, *, only: Collection[str] = ()) ->
     seconds = faults * SECONDS_A_FAULT
     without = shape.lacks | shape.left_out
     kinds = [kind for kind in WEIGHTS if kind not in without and (not only or kind in only)]
-    planned = tuple(sorted((_fault(rng, kinds, seconds) for _ in range(faults)), key=lambda f: f.at))
+    more = rng.choices(kinds, [WEIGHTS[kind] for kind in kinds], k=max(0, faults - len(kinds)))
+    chosen = [*kinds, *more] if more else rng.sample(kinds, faults)  # each kind at least once, when there are enough
+    planned = tuple(sorted((_fault(rng, kind, seconds) for kind in chosen), key=lambda fault: fault.at))
     noise = tuple(_noise(rng, shape.noise, seconds) for _ in range(max(10, faults)))
     return Plan(seed, seconds, planned, _jobs(rng, faults, seconds, shape.largest), noise)
 
 
-def _fault(rng: random.Random, kinds: list[str], seconds: float) -> Fault:
-    kind = rng.choices(kinds, [WEIGHTS[k] for k in kinds])[0]
+def _fault(rng: random.Random, kind: str, seconds: float) -> Fault:
     low, high = LASTS.get(kind, (0.0, 0.0))
     return Fault(
         at=round(rng.uniform(2.0, max(3.0, seconds)), 3),
