@@ -144,9 +144,9 @@ async def test_a_lapsed_lease_is_taken_over_and_the_former_owner_changes_nothing
     assert await commands.recover() == []
     [owner] = await wait_until(commands.recover, within=10)
     assert owner.key == former.key
+    before = await commands.one(made)
     assert await commands.source.renew([former]) == [former]
     assert former.ended_as is ChunkStatus.PROCESSED  # lost to another one, not cancelled
-    before = await commands.one(made)
     await commands.source.ack([former])
     await commands.source.release([former])
     await commands.source.retry([(former, 9)])
