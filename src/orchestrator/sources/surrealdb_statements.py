@@ -2,8 +2,8 @@
 
 Traps of the engine (3.0) that these texts keep clear of:
 
-- It may apply LIMIT to an index before the conditions that the index cannot answer, and then find nothing behind
-  them: what is selected with a LIMIT is answered by one range of the index that is named.
+- A SELECT by itself applies LIMIT to an index before the conditions that the index cannot answer, and finds nothing
+  behind the rows these refuse; within LET it did not, but what we select with a LIMIT is one range of a named index.
 - `IN` over states scans the table: each state is asked for by itself.
 - Rows are compared with times of the server's clock; whatever is no time compares as earlier than EPOCH.
 """

@@ -73,10 +73,10 @@ async def test_one_app_leaves_the_others_commands_alone(commands: Commands, serv
 
 
 async def test_the_older_goes_first_and_what_waits_for_its_time_hides_nobody(commands: Commands) -> None:
-    """Fifty delayed commands are before them in the index, and no claim is that large.
+    """Fifty delayed commands are among them, and no claim is that large.
 
-    The engine applied a LIMIT to the index before it looked at `not_before`: it found the first ones of the index,
-    which had to wait, and nothing behind them. Since then a claim asks for a range of an index that answers it all.
+    A plain SELECT of the engine applies its LIMIT to the index before it looks at what the index does not hold: with
+    one of `status` alone it finds those that have to wait, and nothing behind them.
     """
     for n in range(50):
         await commands.put(id=f"a{n}", not_before=datetime.now(UTC) + timedelta(hours=1))
