@@ -82,6 +82,22 @@ async def test_x08_a_hanging_handler_is_timed_out(ledger: Ledger, redis_url: str
     assert worker.handler.runs == [("c0", 1), ("c0", 2)]
 
 
+async def test_a_process_that_was_stopped_times_nobody_out(ledger: Ledger, redis_url: str) -> None:
+    """After SIGSTOP and SIGCONT the time limit of runs that had nearly ended was over: each of them lost an attempt."""
+
+    async def work(delivery: Delivery, context: Context) -> Result:
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.1, time.sleep, 1.5)  # nothing turns, as when the process is stopped
+        await asyncio.sleep(0.6)
+        return Result()
+
+    job = new_job(1)
+    async with system(ledger, redis_url, work, timeout_seconds=1.0, lease_seconds=10.0) as worker:
+        await worker.submit(job)
+        assert (await worker.ended(job.job_id)).status is JobStatus.COMPLETED
+    assert worker.handler.runs == [("c0", 1)]
+
+
 async def test_x01_a_slot_is_recycled_after_its_share_without_dropping_a_task(ledger: Ledger, redis_url: str) -> None:
     """The seed handled one task of each batch after its limit and abandoned the rest: 1,800 of 3,000."""
     job = new_job(60)

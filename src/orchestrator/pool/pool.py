@@ -139,13 +139,21 @@ class Pool:
                 await asyncio.sleep(RESTART_PAUSE_SECONDS)
 
     async def _watch_times(self) -> None:
-        """Interrupt handlers that take too long. One loop for all: a timer each would cost more than they do."""
+        """Interrupt handlers that take too long. One loop for all: a timer each would cost more than they do.
+
+        While the process was stopped nobody could work: that time is not theirs.
+        """
         limit = self.settings.timeout_seconds
+        pause = min(1.0, limit / 4)
         while True:
-            await asyncio.sleep(min(1.0, limit / 4))
-            began = time.monotonic() - limit
+            before = time.monotonic()
+            await asyncio.sleep(pause)
+            now = time.monotonic()
+            stopped = now - before - pause
             for held in self.held():
-                if held.task is not None and held.since < began:
+                if stopped > pause:
+                    held.since += stopped
+                if held.task is not None and held.since < now - limit:
                     held.time_out()
 
     def _slot(self, consumer: str) -> Slot:
