@@ -1,4 +1,4 @@
--- What the runtime role may do: rows, and no DDL; :role is replaced by its quoted name.
+-- What the runtime role may do: rows, and no DDL. The placeholder stands for its quoted name, which may hold anything: not here.
 GRANT USAGE ON SCHEMA public TO :role;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO :role;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO :role;
