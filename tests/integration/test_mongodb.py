@@ -156,6 +156,17 @@ async def test_a_context_that_was_cancelled_is_lost_as_such(contexts: Contexts, 
     assert await contexts.claim() == []
 
 
+async def test_d25_a_context_cancelled_in_our_hands_and_made_pending_again_is_new_work(contexts: Contexts) -> None:
+    """It kept its job, which had ended: the new run was acked as cancelled, and never done."""
+    made = await contexts.put()
+    [held] = await contexts.claim()
+    await contexts.documents.update_one({"_id": made}, {"$set": {"status": "cancelled"}})
+    assert await contexts.source.renew([held]) == [held]
+    await contexts.documents.update_one({"_id": made}, {"$set": {"status": "pending"}})
+    [again] = await contexts.claim()
+    assert again.job_id != held.job_id
+
+
 async def test_retry_waits_release_does_not_and_neither_is_another_job(contexts: Contexts) -> None:
     """The delay is kept by the document."""
     await contexts.put()

@@ -152,13 +152,15 @@ class MongoSource:
         return fill(delivery, payload_of(document, self._options.payload_field), self._rules)
 
     async def renew(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        """Renew in one update, and look which documents are no longer ours in one find."""
+        """Renew in one update, end what its owner has cancelled in another, and look which are no longer ours."""
         ids = [d.handle[0] for d in deliveries]
         with reachable("renew"):
             lease = await self._now() + timedelta(seconds=self._lease)
             tokens = sorted({d.handle[1] for d in deliveries})
-            held = {"_id": {"$in": ids}, TOKEN: {"$in": tokens}, "status": self._options.processing}
+            claimed = {"_id": {"$in": ids}, TOKEN: {"$in": tokens}}
+            held, ended = ({**claimed, "status": s} for s in (self._options.processing, self._options.cancelled))
             await self._documents.update_many(held, {"$set": {LEASE: lease}})
+            await self._documents.update_many(ended, _end({}))
             cursor = self._documents.find({"_id": {"$in": ids}}, {TOKEN: 1, "status": 1})
             found = {document["_id"]: document async for document in cursor}
         lost = [d for d in deliveries if not self._is_held(d, found.get(d.handle[0]))]
@@ -263,7 +265,7 @@ def reachable(what: str) -> Iterator[None]:
 
 def _end(values: dict[str, Any]) -> dict[str, Any]:
     """Return the update that ends a document: should its owner make it pending again, that is another life."""
-    return {"$set": values, "$unset": {TOKEN: "", LEASE: ""}, "$inc": {LIFE: 1}}
+    return {**({"$set": values} if values else {}), "$unset": {TOKEN: "", LEASE: ""}, "$inc": {LIFE: 1}}
 
 
 def _back(status: str, due: datetime | None) -> dict[str, Any]:
