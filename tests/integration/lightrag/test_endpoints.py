@@ -27,12 +27,12 @@ def once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def made(url: str, binding: str, **changes: Any) -> AsyncIterator[Endpoints]:
-    """Endpoints of a server."""
+async def made(url: str, binding: str, *, patience: float = 0.05, **changes: Any) -> AsyncIterator[Endpoints]:
+    """Endpoints of a server, for callers who wait so many seconds."""
     settings = LightRAGSettings(
         llm_base_url=url, embedding_base_url=url, llm_binding=binding, embedding_binding=binding, **changes
     )
-    found = Endpoints(settings, llm_key="k", embedding_key=None, patience_seconds=0.05)
+    found = Endpoints(settings, llm_key="k", embedding_key=None, patience_seconds=patience)
     try:
         yield found
     finally:
@@ -129,7 +129,7 @@ async def test_an_error_of_the_server_is_tried_again(
 ) -> None:
     """Twice; the third time it is raised, and may be the text's fault."""
     monkeypatch.setattr(endpoints, "TRIES_AGAIN", 2)
-    async with made(model.url, binding) as found:
+    async with made(model.url, binding, patience=30) as found:
         model.refusing, model.status = 2, 500
         assert await found.complete("Who?")
         model.refusing = 3
