@@ -58,11 +58,11 @@ async def test_a_retry_after_blocks_the_endpoint_for_all_hosts(hosts: Hosts) -> 
     """Nobody asks again before; what waits says why, and for how long."""
     a, b = hosts.host(), hosts.host()
     async with a.permit(1, patience=5) as permit:
-        permit.refused(0.6)
+        permit.refused(2.0)
     await wait_until(hosts.is_blocked)
     began, said = time.monotonic(), list[str]()
     async with b.permit(1, patience=5, waiting=said.append):
-        assert 0.3 < time.monotonic() - began < 3
+        assert time.monotonic() - began > 0.3
     assert said and said[0].startswith("waiting for the model limiter (llm: throttled for")
 
 

@@ -8,7 +8,6 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 import redis.asyncio as redis
@@ -17,12 +16,9 @@ from orchestrator.errors import ThrottledError
 from orchestrator.limits import book, limiter, local
 from orchestrator.limits.book import connect
 from orchestrator.limits.limiter import Limiter
-from orchestrator.limits.view import limits_of
 from tests.support.hosts import Hosts, endpoint
 from tests.support.servers import Server, redis_server
 from tests.support.wait import wait_until
-
-PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -156,30 +152,6 @@ async def test_alone_it_goes_by_the_same_rules(redis_url: str) -> None:
             pass
     await alone.close()
     assert isinstance(local.LocalBook(endpoint()).limit, int)
-
-
-@pytest.mark.parametrize("user", ["worker", "api"])
-async def test_the_users_of_the_redis_role_may_do_all_of_this(redis_url: str, user: str) -> None:
-    """The commands of its ACL file, on the limiter's keys: nothing falls back to a limit of its own."""
-    template = (PROJECT / "roles/redis/templates/users.acl.j2").read_text(encoding="utf-8")
-    assert "'~limit:*'" in template
-    (line,) = [text for text in template.splitlines() if text.startswith(f"user {user} ")]
-    admin = redis.Redis.from_url(redis_url)
-    rules = ["on", "nopass", "resetkeys", "~limit:*", "-@all", *line.partition("-@all ")[2].split()]
-    await admin.execute_command("ACL", "SETUSER", f"as-{user}", "reset", *rules)  # type: ignore[no-untyped-call]
-    client = connect(redis_url.replace("redis://", f"redis://as-{user}:x@"))
-    made = Limiter(endpoint(requests_per_minute=600, tokens_per_minute=600), client)
-    for _ in range(4):
-        async with made.permit(5, patience=5) as permit:
-            permit.answered(4)
-    async with made.permit(5, patience=5) as permit:
-        permit.refused(0.01)
-    await made.close()
-    (found,) = await limits_of(client)
-    assert (found.in_use, found.refused) == (0, 1) and permit.shared
-    await client.aclose()
-    await admin.acl_deluser(f"as-{user}")
-    await admin.aclose()
 
 
 async def test_a_redis_that_refuses_the_user_is_a_redis_that_is_away(redis_url: str) -> None:

@@ -65,6 +65,8 @@ class Gate:
                     self._free.notify()
 
     def _within_caps(self, tokens: int) -> bool:
+        if not (self.requests_per_minute or self.tokens_per_minute):
+            return True
         lately = [t for at, t in self._taken if time.monotonic() - at < WINDOW_SECONDS]
         asked = ((len(lately) + 1, self.requests_per_minute), (sum(lately) + tokens, self.tokens_per_minute))
         return all(not cap or amount <= cap for amount, cap in asked)
