@@ -20,10 +20,10 @@ from chaos.plan import Job, Noise, Plan, make
 from chaos.queue import Queue
 
 START_SECONDS = 120.0
-CALM_SECONDS = 60.0
-"""After the last fault something happens within so long, until all that was accepted has ended; else it is stuck.
-How long all of it takes is the machine's affair."""
-LOOK_SECONDS = 0.3
+PATIENT_LOOKS = 120
+LOOK_SECONDS = 0.5
+"""After the last fault something happens within so many looks (a minute; more on a machine on which a look takes long),
+until all that was accepted has ended. Else it is stuck. How long all of it takes is the machine's affair."""
 PROGRESS = "SELECT count(ended_at) + coalesce(sum(deliveries), 0) FROM chunks"
 SHOWN = 12  # of each kind
 DISK_FULL = "no room"  # what the handlers say then
@@ -165,10 +165,10 @@ class _Run:
 
     async def _while_it_moves(self, done: Callable[[], Awaitable[bool]]) -> None:
         """Wait until it is done, or nothing moves any more: what is missing then is found."""
-        best, moved = -1, time.monotonic()
-        while not self._enough() and time.monotonic() < moved + CALM_SECONDS and not await done():
-            if (progress := await self._progress()) > best:
-                best, moved = progress, time.monotonic()
+        best, idle = -1, 0
+        while idle < PATIENT_LOOKS and not self._enough() and not await done():
+            progress = await self._progress()
+            best, idle = max(best, progress), 0 if progress > best else idle + 1
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _all_submitted(self) -> bool:
