@@ -62,7 +62,7 @@ SEED: dict[str, Any] = {
 }
 
 
-pytestmark = pytest.mark.timeout(180)  # rendering takes a while on a busy machine
+pytestmark = pytest.mark.timeout(300)  # rendering takes a while on a busy machine
 
 
 @pytest.fixture(scope="module", params=["defaults", "changed"])
