@@ -19,6 +19,8 @@ from tests.support.api import STREAM, api_over, served
 from tests.support.jobs import delivery_of, new_job
 from tests.support.program import PROGRAM
 
+pytestmark = pytest.mark.timeout(180)  # plays take a while on a busy machine
+
 DEAD = Outcome(Verdict.FAILED, reason="model said {{ 400 }}")
 
 

@@ -116,6 +116,7 @@ async def host(redis_url: str, tmp_path: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.timeout(180)  # plays take a while on a busy machine
 async def test_x40_the_proof_fails_without_the_group_and_passes_with_its_consumers(
     host: dict[str, Any], redis_url: str
 ) -> None:
