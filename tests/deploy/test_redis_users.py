@@ -154,7 +154,7 @@ async def _api_and_worker(guarded: Guarded, api: Api, ledger: Ledger) -> None:
         assert (await client.post(f"/jobs/{stuck.job_id}/cancel")).status_code == 200
         for path in ("/ready", "/health/detailed", "/limits", "/dead-letters"):
             assert (await client.get(path)).status_code == 200, path
-        letters = (await client.get("/dead-letters")).json()["dead_letters"]
+        letters = (await client.get("/dead-letters", params={"job_id": troubled.job_id})).json()["dead_letters"]
         assert (await client.post(f"/dead-letters/{letters[0]['id']}/retry")).status_code == 200
         assert (await client.delete(f"/jobs/{sent}")).status_code == 204
     async with guarded.as_("admin") as admin:
