@@ -1,4 +1,4 @@
-"""Run the nemesis: `python -m chaos [--mutation NAME | --mutations]`.
+"""Run the nemesis: `python -m chaos [--mutation NAME | --mutations]`. Told to stop (SIGTERM), it clears up first.
 
 $CHAOS_FAULTS and $CHAOS_SEED say which run, $CHAOS_SOURCE over which queue.
 """
@@ -6,10 +6,13 @@ $CHAOS_FAULTS and $CHAOS_SEED say which run, $CHAOS_SOURCE over which queue.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import random
+import signal
 import sys
+from typing import Any
 
 import uvloop
 
@@ -17,7 +20,8 @@ from chaos.foreign import SOURCES, ForeignQueue
 from chaos.mutations import BUGS
 from chaos.own import OwnStream
 from chaos.queue import Queue
-from chaos.run import Report, run
+from chaos.run import Report
+from chaos.run import run as run_to_the_end
 
 FAULTS, FAULTS_OF_MUTANT = 200, 40
 
@@ -35,9 +39,19 @@ def main() -> int:
     if source not in (names := (OwnStream.name, *SOURCES)):
         parser.error(f"CHAOS_SOURCE must be one of {', '.join(names)}, got {source!r}")
     queue: Queue = OwnStream() if source == OwnStream.name else ForeignQueue(source)
-    report = uvloop.run(run(seed, _faults(FAULTS), queue))
+    report = _run(seed, _faults(FAULTS), queue)
     _print(report)
     return 1 if report.wrong else 0
+
+
+def _run(seed: int, faults: int, queue: Queue, **more: Any) -> Report:
+    async def run() -> Report:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await run_to_the_end(seed, faults, queue, **more)
+
+    return uvloop.run(run())
 
 
 def _mutations(seed: int, names: list[str]) -> int:
@@ -45,11 +59,11 @@ def _mutations(seed: int, names: list[str]) -> int:
     caught = clean = 0
     for name in names:
         bug, faults = BUGS[name], _faults(FAULTS_OF_MUTANT)
-        report = uvloop.run(run(seed, faults, OwnStream(), mutant=name, until=bug.caught_by, only=bug.faults))
+        report = _run(seed, faults, OwnStream(), mutant=name, until=bug.caught_by, only=bug.faults)
         hit = next((finding for finding in report.found if bug.caught_by(finding)), None)
         caught += hit is not None
         _print(report, mutation=name, caught=hit is not None, by=hit.what if hit else None)
-        control = uvloop.run(run(seed, faults, OwnStream(), only=bug.faults))
+        control = _run(seed, faults, OwnStream(), only=bug.faults)
         clean += not control.wrong
         _print(control, control=name, clean=not control.wrong)
     print(json.dumps({"mutations": len(names), "caught": caught, "controls_clean": clean}), flush=True)
@@ -67,4 +81,7 @@ def _print(report: Report, **more: object) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except asyncio.CancelledError:
+        sys.exit("chaos: told to stop")

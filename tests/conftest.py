@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.schema import migrate
+from tests.support.api import Api, api_over
 from tests.support.servers import Server, postgres_server, redis_server
 
 settings.register_profile("ours", deadline=None)  # a busy machine is no failure
@@ -71,3 +72,10 @@ async def ledger(database: str) -> AsyncIterator[Ledger]:
     opened = await Ledger.open(database)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def api(ledger: Ledger, redis_url: str) -> AsyncIterator[Api]:
+    """An API with the default limits."""
+    async with api_over(ledger, redis_url) as made:
+        yield made

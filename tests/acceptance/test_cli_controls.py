@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import pytest
-
-from orchestrator.ledger import Ledger
-from tests.support.api import STREAM, api_over, served
+from tests.support.api import STREAM
 from tests.support.program import Cli
-
-
-@pytest.fixture
-async def cli(ledger: Ledger, redis_url: str, tmp_path: Path) -> AsyncIterator[Cli]:
-    """The program with an API behind it, and no worker."""
-    key_file = tmp_path / "api-key"
-    key_file.write_text("key-of-operator\n")
-    async with api_over(ledger, redis_url) as api, served(api) as url:
-        yield Cli(url, key_file)
 
 
 async def test_what_is_held_back_is_listed_and_goes_on(cli: Cli) -> None:

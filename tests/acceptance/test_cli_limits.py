@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from decimal import Decimal
-from pathlib import Path
-
-import pytest
 
 from orchestrator.deliveries import Outcome, Result, Usage, Verdict
 from orchestrator.ledger import Ledger
 from orchestrator.limits.book import connect
 from orchestrator.limits.endpoint import Endpoint
 from orchestrator.limits.limiter import Limiter
-from tests.support.api import STREAM, Api, api_over, served
+from tests.support.api import STREAM, Api
 from tests.support.jobs import delivery_of, new_job
 from tests.support.program import Cli
-
-
-@pytest.fixture
-async def api(ledger: Ledger, redis_url: str) -> AsyncIterator[Api]:
-    """An API."""
-    async with api_over(ledger, redis_url) as made:
-        yield made
-
-
-@pytest.fixture
-async def cli(api: Api, tmp_path: Path) -> AsyncIterator[Cli]:
-    """The program in front of it, with a key of all tenants."""
-    key_file = tmp_path / "api-key"
-    key_file.write_text("key-of-operator\n")
-    async with served(api) as url:
-        yield Cli(url, key_file)
 
 
 async def test_a_spent_budget_is_raised(cli: Cli, ledger: Ledger) -> None:

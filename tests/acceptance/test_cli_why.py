@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,34 +13,17 @@ import pytest
 
 from orchestrator.deliveries import Outcome, Result, Usage, Verdict
 from orchestrator.jobs import Scope
-from orchestrator.ledger import Ledger
 from orchestrator.ledger.jobs import NewJob
 from orchestrator.ledger.workers import Pulse
 from orchestrator.tracker.relay import Relay
 from orchestrator.why.reasons import Kind
 from tests.acceptance.test_cli_serve import client_of
-from tests.support.api import STREAM, Api, api_over, served
+from tests.support.api import STREAM, Api
 from tests.support.fleet import fleet_over
 from tests.support.jobs import delivery_of, new_job
 from tests.support.process import program
 from tests.support.program import Cli
 from tests.support.wait import wait_until
-
-
-@pytest.fixture
-async def api(ledger: Ledger, redis_url: str) -> AsyncIterator[Api]:
-    """An API."""
-    async with api_over(ledger, redis_url) as made:
-        yield made
-
-
-@pytest.fixture
-async def cli(api: Api, tmp_path: Path) -> AsyncIterator[Cli]:
-    """The program in front of it, with a key of all tenants."""
-    key_file = tmp_path / "api-key"
-    key_file.write_text("key-of-operator\n")
-    async with served(api) as url:
-        yield Cli(url, key_file)
 
 
 async def written(api: Api, size: int = 2, **changes: Any) -> NewJob:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ pytestmark = pytest.mark.timeout(180)  # a play takes a while on a busy machine
 PARTS = "tests/deploy/parts.yml"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="the credentials belong to root")
 def test_credentials_of_a_removed_type_are_removed(tmp_path: Path) -> None:
     """They stayed on the host for ever, secrets of a queue that nobody used any more.
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
-import pytest
 import redis.asyncio as redis
 
 from orchestrator import keys
@@ -21,13 +19,6 @@ from tests.support.servers import Server
 
 DEAD = Outcome(Verdict.FAILED, reason="model said 400")
 PATH = "/dead-letters"
-
-
-@pytest.fixture
-async def api(ledger: Ledger, redis_url: str) -> AsyncIterator[Api]:
-    """An API with the default limits."""
-    async with api_over(ledger, redis_url) as made:
-        yield made
 
 
 async def failed(ledger: Ledger, size: int = 1, tenant: str = "alpha", **changes: Any) -> NewJob:

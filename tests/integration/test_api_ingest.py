@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -20,13 +19,6 @@ from tests.support.servers import Server
 from tests.support.wait import wait_until
 
 PATH = "/lightrag/ingest-async"
-
-
-@pytest.fixture
-async def api(ledger: Ledger, redis_url: str) -> AsyncIterator[Api]:
-    """An API with the default limits."""
-    async with api_over(ledger, redis_url) as made:
-        yield made
 
 
 async def test_the_seeds_body_becomes_a_job_on_the_stream(api: Api) -> None:

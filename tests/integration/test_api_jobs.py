@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -18,13 +17,6 @@ from tests.support.servers import Server
 
 DONE = Outcome(Verdict.PROCESSED, Result(entities=3, relations=2))
 DEAD = Outcome(Verdict.FAILED, reason="model said 400")
-
-
-@pytest.fixture
-async def api(ledger: Ledger, redis_url: str) -> AsyncIterator[Api]:
-    """An API with the default limits."""
-    async with api_over(ledger, redis_url) as made:
-        yield made
 
 
 async def settle(ledger: Ledger, job: NewJob, *outcomes: Outcome) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,16 +11,9 @@ from orchestrator.ledger import Ledger
 from orchestrator.ledger.jobs import NewJob
 from orchestrator.tracker.hold import Hold
 from orchestrator.tracker.relay import Relay
-from tests.support.api import STREAM, Api, api_over
+from tests.support.api import STREAM, Api
 from tests.support.jobs import new_job
 from tests.support.wait import wait_until
-
-
-@pytest.fixture
-async def api(ledger: Ledger, redis_url: str) -> AsyncIterator[Api]:
-    """An API with the default limits."""
-    async with api_over(ledger, redis_url) as made:
-        yield made
 
 
 async def written(ledger: Ledger, size: int = 2, **changes: Any) -> NewJob:

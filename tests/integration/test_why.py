@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,13 +24,6 @@ from tests.support.jobs import new_job
 from tests.support.servers import Server
 from tests.support.system import System, Work, system
 from tests.support.wait import wait_until
-
-
-@pytest.fixture
-async def api(ledger: Ledger, redis_url: str) -> AsyncIterator[Api]:
-    """An API beside the workers of a test."""
-    async with api_over(ledger, redis_url) as made:
-        yield made
 
 
 async def asked(api: Api, job: NewJob, name: str = "operator") -> list[dict[str, Any]]:

@@ -75,16 +75,19 @@ class BullQueue:
         """Take as many jobs as may run, in one round trip, and lock each with one of the tokens."""
         now = await self.now()
         replies = await self._call([await self._move(token, now) for token in tokens])
-        taken = []
+        taken, broken = [], None
         for token, reply in zip(tokens, replies, strict=True):
             if isinstance(reply, RedisError):
-                raise reply
+                broken = reply
+                continue
             found, job_id, limited_ms, due_ms = raw2NextJobData(reply)
             self._empty = not found
             if found:
                 taken.append(Taken(Job.fromJSON(self._worker, sound(found), job_id), token, found))
             else:
                 self._due = now + int(limited_ms) / 1000 if limited_ms else int(due_ms or 0) / 1000
+        if broken is not None and not taken:  # what is taken is ours, whatever became of the rest
+            raise broken
         for one in taken:
             if one.fields.get("rjk"):
                 await self._schedule_next(one.fields, one.job.id)
