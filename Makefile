@@ -30,12 +30,13 @@ lint: bootstrap ## check style, types, sizes, spelling, YAML, roles and shell
 	$(if $(wildcard site.yml),ansible-lint --offline --strict -q)
 	shellcheck -x $(SHELL_SCRIPTS)
 
-test: bootstrap ## run all tests: unit, integration, acceptance, deploy, and molecule beside them
-	@$(MAKE) --no-print-directory --jobs 2 pytest $(if $(filter 1,$(MOLECULE)),molecule)
+test: bootstrap ## run all tests: unit, integration, acceptance, deploy, and then molecule
+	@$(MAKE) --no-print-directory pytest
+	@$(if $(filter 1,$(MOLECULE)),$(MAKE) --no-print-directory molecule)
 
 .PHONY: pytest molecule
 pytest:
-	$(PYTEST) tests
+	$(PYTEST) --durations 25 tests
 
 molecule: # its tasks fill hundreds of lines: shown when it fails
 	@mkdir -p build
