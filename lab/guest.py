@@ -68,6 +68,8 @@ def _registries(root: Path, machine: Machine) -> None:
         shutil.copyfile(bundle, root / "etc/ssl/certs/ca-certificates.crt")
     if Path("/etc/uv/uv.toml").exists():
         _write(root / "etc/uv/uv.toml", Path("/etc/uv/uv.toml").read_text(encoding="utf-8"))
+    # a host is thrown away: what is installed on it need not survive a power cut in the middle
+    _write(root / "etc/dpkg/dpkg.cfg.d/lab", "force-unsafe-io\n")
     # uv's cache is this machine's, mounted into the host: no hard link reaches from a mount into another
     settings = {**machine.variables, "UV_LINK_MODE": "copy"}
     _write(root / "etc/environment", "".join(f'{k}="{v}"\n' for k, v in settings.items()))
