@@ -18,6 +18,7 @@ from chaos.fleet import MAX_DELIVERIES, Fleet, fleet_in
 from chaos.nemesis import Nemesis
 from chaos.plan import Job, Noise, Plan, make
 from chaos.queue import Queue
+from orchestrator.tasks import end
 
 START_SECONDS = 120.0
 PATIENT_LOOKS = 120
@@ -85,6 +86,8 @@ class _Run:
         self._nemesis = Nemesis(fleet, self._producers.sending)
         self._watch = queue.watch(fleet)
         self._watching: asyncio.Task[None]
+        self._producing: list[asyncio.Task[None]] = []
+        self._acting: asyncio.Task[None] | None = None
         self._found: list[Finding] = []
         self._chunks = 0
         self._notes: list[str] = []
@@ -112,7 +115,7 @@ class _Run:
             await self._end_watch()
             await self._judge()
         finally:
-            self._watching.cancel()
+            await end([self._watching, *self._producing, *([self._acting] if self._acting else [])])
             await self._watch.close()
             await self._producers.close()
         return self._report()
@@ -133,11 +136,10 @@ class _Run:
         began = time.monotonic()
         self._producing = [asyncio.create_task(self._submit(job, began)) for job in self._plan.jobs]
         self._producing += [asyncio.create_task(self._noise(noise, began)) for noise in self._plan.noise]
-        acting = asyncio.create_task(self._nemesis.run(self._plan.faults, began))
+        acting = self._acting = asyncio.create_task(self._nemesis.run(self._plan.faults, began))
         while not acting.done() and not self._enough():
             await asyncio.wait([acting], timeout=1.0)
-        acting.cancel()
-        await asyncio.gather(acting, return_exceptions=True)
+        await end([acting])
         if self._enough():
             for task in self._producing:
                 task.cancel()

@@ -114,7 +114,7 @@ class Worker:
             announce=self._announcements.add,
             held_back=self._hold,
         )
-        await until_open(lambda: source.open(self.pool.consumers))
+        await until_open(self.pool.open)
         if (keeper := self._keeper) is not None:
             await until_open(lambda: keeper.retire(self._host, self.pool.consumers))
 

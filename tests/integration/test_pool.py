@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from orchestrator.errors import DependencyError, RejectError, RetryError
 from orchestrator.handlers.base import Context
 from orchestrator.jobs import JobStatus
 from orchestrator.ledger import Ledger
+from orchestrator.sources.redis_stream import RedisStreamSource
 from orchestrator.tracker.reconcile import Reconciler
 from tests.support.jobs import new_job
 from tests.support.system import system
@@ -31,6 +33,26 @@ async def test_a_job_runs_to_its_end_and_leaves_no_entry(ledger: Ledger, redis_u
         assert view is not None and view["chunks_processed"] == "25"
         assert 0 < await worker.client.ttl(f"job:{job.job_id}") <= 3600
     assert sorted(worker.handler.runs) == sorted((f"c{i}", 1) for i in range(25))
+
+
+async def test_a_redis_that_goes_away_as_the_pool_begins_ends_nothing(
+    ledger: Ledger, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue was opened once more as the pool began: where that failed the process ended, with an error."""
+    opened = RedisStreamSource.open
+
+    async def once(source: RedisStreamSource, consumers: Sequence[str]) -> None:
+        monkeypatch.setattr(RedisStreamSource, "open", away)
+        await opened(source, consumers)
+
+    async def away(source: RedisStreamSource, consumers: Sequence[str]) -> None:
+        raise DependencyError("Redis does not answer")
+
+    monkeypatch.setattr(RedisStreamSource, "open", once)
+    job = new_job(3)
+    async with system(ledger, redis_url) as worker:
+        await worker.submit(job)
+        assert (await worker.ended(job.job_id)).status == JobStatus.COMPLETED
 
 
 async def completed_view(reading: object) -> dict[str, str] | None:

@@ -132,6 +132,7 @@ async def system(
         announce=lambda kind, consumer, tasks: announced.append((kind, consumer, tasks)),
         held_back=held_back,
     )
+    await pool.open()
     running = asyncio.create_task(pool.run())
     try:
         yield System(ledger, client, source, pool, handler, Relay(ledger, client), view, announced)

@@ -96,9 +96,12 @@ class Pool:
         for slot in self._slots.values():
             slot.stop()
 
+    async def open(self) -> None:
+        """Register the consumers; before `run`, and again until it succeeds. Raises DependencyError."""
+        await self._source.open(self.consumers)
+
     async def run(self) -> None:
         """Work until `stop`, then drain: wait for what is held, at most the grace period, and release the rest."""
-        await self._source.open(self.consumers)
         for consumer in self.consumers:
             self._announce("started", consumer, 0)
         async with asyncio.TaskGroup() as group:

@@ -1,6 +1,6 @@
 -- Which of these running chunks are no longer ours: cancelled, deleted, or claimed by another.
 SELECT x.job_id, x.chunk_id
-FROM unnest($1::text[], $2::text[], $3::bigint[]) AS x (job_id, chunk_id, token)
+FROM unnest((SELECT $1::text[]), (SELECT $2::text[]), (SELECT $3::bigint[])) AS x (job_id, chunk_id, token)
 LEFT JOIN chunks c ON c.job_id = x.job_id AND c.chunk_id = x.chunk_id
     AND c.status = 'running' AND c.lease_token = x.token
 WHERE c.job_id IS NULL

@@ -1,8 +1,9 @@
 -- Settle a batch: each chunk whose lease token still holds. Returns the refused ones with their present status.
 WITH asked AS (
-    SELECT * FROM unnest(string_to_array($1, E'\x1f'), string_to_array($2, E'\x1f'),
-        string_to_array($3, E'\x1f')::bigint[], $4::int[], $5::int[], $6::text[], $7::boolean[], $8::text[],
-        $9::float8[], $10::text[], $11::jsonb[], $12::int[], $13::int[], $14::int[], $15::numeric[])
+    SELECT * FROM unnest(string_to_array((SELECT $1), E'\x1f'), string_to_array((SELECT $2), E'\x1f'),
+        string_to_array((SELECT $3), E'\x1f')::bigint[], (SELECT $4::int[]), (SELECT $5::int[]), (SELECT $6::text[]),
+        (SELECT $7::boolean[]), (SELECT $8::text[]), (SELECT $9::float8[]), (SELECT $10::text[]), (SELECT $11::jsonb[]),
+        (SELECT $12::int[]), (SELECT $13::int[]), (SELECT $14::int[]), (SELECT $15::numeric[]))
         AS x (job_id, chunk_id, token, entities, relations, verdict, ran, reason, delay, duplicate_of, result, calls,
             prompt_tokens, completion_tokens, cost)
 ), done AS (

@@ -1,6 +1,7 @@
 -- Settle a batch in which every chunk was processed and nothing was counted: what settle_chunks does, for less.
 WITH asked AS (
-    SELECT * FROM unnest(string_to_array($1, E'\x1f'), string_to_array($2, E'\x1f'), string_to_array($3, E'\x1f')::bigint[])
+    SELECT * FROM unnest(string_to_array((SELECT $1), E'\x1f'), string_to_array((SELECT $2), E'\x1f'),
+        string_to_array((SELECT $3), E'\x1f')::bigint[])
         AS x (job_id, chunk_id, token)
 ), done AS (
     UPDATE chunks c
