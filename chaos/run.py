@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from chaos.fleet import MAX_DELIVERIES, Fleet, fleet_in
 from chaos.nemesis import Nemesis
 from chaos.plan import Job, Noise, Plan, make
 from chaos.queue import Queue
-from orchestrator.tasks import end
 
 START_SECONDS = 120.0
 PATIENT_LOOKS = 120
@@ -115,7 +114,7 @@ class _Run:
             await self._end_watch()
             await self._judge()
         finally:
-            await end([self._watching, *self._producing, *([self._acting] if self._acting else [])])
+            await _end([self._watching, *self._producing, *([self._acting] if self._acting else [])])
             await self._watch.close()
             await self._producers.close()
         return self._report()
@@ -139,7 +138,7 @@ class _Run:
         acting = self._acting = asyncio.create_task(self._nemesis.run(self._plan.faults, began))
         while not acting.done() and not self._enough():
             await asyncio.wait([acting], timeout=1.0)
-        await end([acting])
+        await _end([acting])
         if self._enough():
             for task in self._producing:
                 task.cancel()
@@ -239,3 +238,12 @@ class _Run:
         notes.append("lives: " + ", ".join(f"{unit.name} {unit.lives}" for unit in self._fleet.units))
         faults = sum(self._nemesis.done.values())
         return Report({"faults": faults, "chunks": self._chunks, **totals(self._found)}, self._found, notes)
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks until each has ended: clients of Redis and PostgreSQL may swallow a cancellation."""
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=LOOK_SECONDS)
