@@ -25,8 +25,6 @@ WITH asked AS (
     SELECT j.worker_type, j.queue, d.job_id, d.chunk_id, coalesce(d.error, 'unknown'), d.attempts, d.deliveries
     FROM done d JOIN jobs j ON j.job_id = d.job_id WHERE d.verdict = 'failed'
 )
-SELECT a.job_id, a.chunk_id, c.status
+SELECT a.job_id, a.chunk_id, (SELECT c.status FROM chunks c WHERE c.job_id = a.job_id AND c.chunk_id = a.chunk_id)
 FROM asked a
-LEFT JOIN done d ON d.job_id = a.job_id AND d.chunk_id = a.chunk_id
-LEFT JOIN chunks c ON c.job_id = a.job_id AND c.chunk_id = a.chunk_id
-WHERE d.job_id IS NULL
+WHERE NOT EXISTS (SELECT FROM done d WHERE d.job_id = a.job_id AND d.chunk_id = a.chunk_id)
