@@ -14,8 +14,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
-import pytest
-
 import orchestrator
 from orchestrator.api.app import create_app
 from orchestrator.api.deps import Deps
@@ -26,30 +24,6 @@ PROJECT = Path(__file__).parents[2]
 PACKAGE = Path(orchestrator.__file__).parent
 SHIPPED = ("src", "roles", "playbooks", "tools", "lab", "bench")
 
-WATCH = """
-import sys, threading, traceback
-
-def begins(event, *arguments):
-    if event.startswith(("socket.", "thread", "subprocess.", "os.system", "os.fork", "os.posix_spawn")):
-        if any(frame.f_code.co_name == "_has_ipv6" for frame, _ in traceback.walk_stack(sys._getframe())):
-            return  # urllib3, which the client of SurrealDB brings, looks once whether there is IPv6, and closes that
-        traceback.print_stack()
-        raise SystemExit(f"{event} at import")
-
-sys.addaudithook(begins)
-threading.Thread.start = lambda thread: begins("thread")
-"""
-OF_OURS = """
-import importlib, pkgutil, orchestrator
-for module in pkgutil.walk_packages(orchestrator.__path__, "orchestrator."):
-    importlib.import_module(module.name)
-ours = [m for n, m in sys.modules.items() if n.startswith("orchestrator")]
-held = {f"{m.__name__}.{k}" for m in ours for k, v in vars(m).items()
-        if not isinstance(v, type) and not hasattr(v, "__path__")
-        if any(hasattr(type(v), end) for end in ("close", "aclose"))}
-sys.exit(f"made at import, to be closed by nobody: {held}" if held else 0)
-"""
-
 
 def lines(*suffixes: str) -> Iterator[tuple[str, str]]:
     """Yield (file:number, line) of everything we ship with such a suffix."""
@@ -58,12 +32,6 @@ def lines(*suffixes: str) -> Iterator[tuple[str, str]]:
             if path.suffix in suffixes:
                 for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
                     yield f"{path.relative_to(PROJECT)}:{number}", line
-
-
-def python(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a program in a Python of its own."""
-    command = [sys.executable, "-c", program, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT)
 
 
 def test_x25_a_job_is_found_where_it_is_said_to_be() -> None:
@@ -172,25 +140,6 @@ def test_x38_the_canary_is_a_client_and_no_consumer() -> None:
     assert "httpx" in found
     worker = ("redis", "orchestrator.sources", "orchestrator.pool", "orchestrator.worker", "orchestrator.keys")
     assert [name for name in found if name.startswith(worker)] == []
-
-
-@pytest.mark.parametrize(
-    ("at_import", "event"),
-    [("import socket; socket.socket()", "socket."), ("import threading; threading.Thread().start()", "thread")],
-)
-def test_x49_an_import_that_begins_something_is_seen(at_import: str, event: str) -> None:
-    """The watch itself works."""
-    done = python(f"{WATCH}{at_import}")
-    assert done.returncode != 0 and event in done.stderr
-
-
-def test_x49_importing_everything_begins_nothing() -> None:
-    """A pool built at import brought its processor and its clients to whoever imported the module.
-
-    No socket, no thread, no process, and nothing held by a module that would have to be closed.
-    """
-    done = python(WATCH + OF_OURS)
-    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_x50_the_time_budget_is_the_one_of_the_settings() -> None:
