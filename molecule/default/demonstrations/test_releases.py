@@ -19,7 +19,7 @@ SCENARIO = PROJECT / "molecule/default"
 HOSTS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "hosts.yml"
 INVENTORIES = [f"--inventory={path}" for path in (PROJECT / "inventory/lab", SCENARIO / "inventory", HOSTS)]
 APP = "/opt/orchestrator"
-PARTS = ("src", "locks", "pyproject.toml", "README.md")
+PARTS = ("src", "locks", "tools", "pyproject.toml", "README.md")
 PROOF = "Stop if they are not the consumers that the sizing asks for"
 SERVICES = ("orchestrator-workers", "orchestrator-worker@lightrag", "orchestrator-api")
 
@@ -46,6 +46,7 @@ def changed_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             shutil.copytree(PROJECT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(PROJECT / part, copy / part)
+    (copy / ".tools").symlink_to(PROJECT / ".tools")  # where uv is
     with (copy / "src/orchestrator/__init__.py").open("a") as file:
         file.write("# changed\n")
     yield copy
