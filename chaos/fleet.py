@@ -25,9 +25,9 @@ from chaos.plan import RETRY_ATTEMPTS, TENANTS, WORKERS
 from chaos.unit import Unit
 
 TYPE, DATABASE = "lightrag", "chaos"
-MAX_DELIVERIES = 12
+MAX_DELIVERIES = 16
 """A chunk in the hands of a worker that is killed is handed out again, for no fault of its own: with kills every few
-seconds and chunks of at most three seconds, twelve times in a row is what happens to a deadly chunk alone."""
+seconds, and chunks that hang three times for four seconds, so often is what happens to a deadly chunk alone."""
 TIMES: dict[str, Any] = {
     "read_block_seconds": 0.2,
     "heartbeat_seconds": 0.5,

@@ -52,11 +52,11 @@ class Nemesis:
             "api kill": self._kill_api,
         }
 
-    async def run(self, faults: tuple[Fault, ...], began: float) -> None:
-        """Do all faults, each at its time."""
+    async def run(self, faults: tuple[Fault, ...], began: float, pace: float) -> None:
+        """Do all faults, each at its time, which comes `pace` times later."""
         async with asyncio.TaskGroup() as group:
             for fault in faults:
-                await asyncio.sleep(max(0.0, began + fault.at - time.monotonic()))
+                await asyncio.sleep(max(0.0, began + fault.at * pace - time.monotonic()))
                 group.create_task(self._do(fault))
 
     async def heal(self) -> None:

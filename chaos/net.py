@@ -68,7 +68,7 @@ class Link:
                     end.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
+        with suppress(OSError, RuntimeError):  # uvloop's word for a connection that was cut in this very moment
             while data := await reader.read(BLOCK):
                 await self._flows.wait()
                 writer.write(data)

@@ -20,6 +20,9 @@ from chaos.plan import Job, Noise, Plan, make
 from chaos.queue import Queue
 
 START_SECONDS = 120.0
+QUICK_SECONDS = 3.0
+"""Within these all workers begin on a machine that is not busy. Where they take longer everything comes slower in the same
+proportion: else workers would live too short there to get anything done."""
 PATIENT_LOOKS = 120
 LOOK_SECONDS = 0.5
 """After the last fault something happens within so many looks (a minute; more on a machine on which a look takes long),
@@ -87,6 +90,7 @@ class _Run:
         self._watching: asyncio.Task[None]
         self._producing: list[asyncio.Task[None]] = []
         self._acting: asyncio.Task[None] | None = None
+        self._pace = 1.0
         self._found: list[Finding] = []
         self._chunks = 0
         self._notes: list[str] = []
@@ -101,6 +105,7 @@ class _Run:
         self._watching = asyncio.create_task(self._watch.run())
         try:
             ready = time.monotonic()
+            self._pace = max(1.0, (ready - began) / QUICK_SECONDS)
             await self._disturb()
             await self._nemesis.heal()
             calm = time.monotonic()
@@ -135,7 +140,7 @@ class _Run:
         began = time.monotonic()
         self._producing = [asyncio.create_task(self._submit(job, began)) for job in self._plan.jobs]
         self._producing += [asyncio.create_task(self._noise(noise, began)) for noise in self._plan.noise]
-        acting = self._acting = asyncio.create_task(self._nemesis.run(self._plan.faults, began))
+        acting = self._acting = asyncio.create_task(self._nemesis.run(self._plan.faults, began, self._pace))
         while not acting.done() and not self._enough():
             await asyncio.wait([acting], timeout=1.0)
         await _end([acting])
@@ -144,11 +149,11 @@ class _Run:
                 task.cancel()
 
     async def _submit(self, job: Job, began: float) -> None:
-        await asyncio.sleep(max(0.0, began + job.at - time.monotonic()))
+        await asyncio.sleep(max(0.0, began + job.at * self._pace - time.monotonic()))
         await self._producers.submit(job)
 
     async def _noise(self, noise: Noise, began: float) -> None:
-        await asyncio.sleep(max(0.0, began + noise.at - time.monotonic()))
+        await asyncio.sleep(max(0.0, began + noise.at * self._pace - time.monotonic()))
         await self._producers.disturb(noise)
 
     async def _calm(self) -> None:

@@ -16,6 +16,15 @@ from chaos.findings import Finding
 from chaos.fleet import TIMES, Fleet
 
 PAUSE_SECONDS = 0.25
+# InternalClientError: PostgreSQL has said that it ends the connection, which is then used once more
+AWAY = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    redis.RedisError,
+    OSError,
+    TimeoutError,
+)
 SPARE_DELIVERIES = 3
 MOST = 20_000
 LOOKS_A_COUNT = 4  # the counters are compared less often: that reads every chunk
@@ -60,7 +69,7 @@ class Watch:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, redis.RedisError, OSError, TimeoutError):
+            with suppress(*AWAY):
                 await self._look()
             await asyncio.sleep(PAUSE_SECONDS)
 
