@@ -21,7 +21,7 @@ from chaos.queue import Queue
 
 START_SECONDS = 120.0
 QUICK_SECONDS = 3.0
-"""Within these all workers begin on a machine that is not busy. Where they take longer everything comes slower in the same
+"""Within these all workers begin on a machine that is not busy. Where they take longer everything comes slower in that
 proportion: else workers would live too short there to get anything done."""
 PATIENT_LOOKS = 120
 LOOK_SECONDS = 0.5
