@@ -89,7 +89,6 @@ class _Run:
         self._watch = queue.watch(fleet)
         self._watching: asyncio.Task[None]
         self._producing: list[asyncio.Task[None]] = []
-        self._acting: asyncio.Task[None] | None = None
         self._pace = 1.0
         self._found: list[Finding] = []
         self._chunks = 0
@@ -119,7 +118,7 @@ class _Run:
             await self._end_watch()
             await self._judge()
         finally:
-            await _end([self._watching, *self._producing, *([self._acting] if self._acting else [])])
+            await _end([self._watching, *self._producing])
             await self._watch.close()
             await self._producers.close()
         return self._report()
@@ -140,10 +139,12 @@ class _Run:
         began = time.monotonic()
         self._producing = [asyncio.create_task(self._submit(job, began)) for job in self._plan.jobs]
         self._producing += [asyncio.create_task(self._noise(noise, began)) for noise in self._plan.noise]
-        acting = self._acting = asyncio.create_task(self._nemesis.run(self._plan.faults, began, self._pace))
-        while not acting.done() and not self._enough():
-            await asyncio.wait([acting], timeout=1.0)
-        await _end([acting])
+        acting = asyncio.create_task(self._nemesis.run(self._plan.faults, began, self._pace))
+        try:
+            while not acting.done() and not self._enough():
+                await asyncio.wait([acting], timeout=1.0)
+        finally:
+            await _end([acting])
         if self._enough():
             for task in self._producing:
                 task.cancel()

@@ -181,7 +181,7 @@ async def test_many_deliveries_lose_nothing_and_count_nothing_twice(workers: Wor
     many = MANY or workers.backend.many
     await workers.put(*[message()] * many)
     async with workers.start("a", batch=50) as doomed, workers.start("b", batch=50):
-        await workers.until("processed", many // 10)
+        await workers.until("processed", many // 10, within=30 + MANY / SLOWEST)
         doomed.send(signal.SIGKILL)
         await workers.until("processed", many, within=50 + MANY / SLOWEST)
         await workers.done()

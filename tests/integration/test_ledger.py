@@ -13,7 +13,7 @@ from orchestrator.jobs import JobStatus
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.jobs import NewChunk, NewJob
 from orchestrator.ledger.schema import migrate, pending
-from orchestrator.ledger.statements import migrations
+from orchestrator.ledger.statements import joined, migrations, sql
 from tests.support.jobs import delivery_of, new_job
 
 DONE = Outcome(Verdict.PROCESSED, Result(entities=3, relations=2))
@@ -231,3 +231,22 @@ async def test_a_server_without_room_is_an_outage(database: str) -> None:
     with pytest.raises(DependencyError, match="TooManyConnectionsError"):
         await Ledger.open(database.replace("postgres@", "crowded_test@"))
     await owner.close()
+
+
+async def test_many_chunks_are_found_by_the_index(ledger: Ledger) -> None:
+    """The planner saw how many ids there were, and read the whole table for them, as long as that was not large."""
+    job = new_job(20_000)
+    await ledger.jobs.create(job)
+    await run(ledger, "ANALYZE chunks")
+    jobs, ids = [job.job_id] * 400, [f"c{n}" for n in range(400)]
+    whose = joined(jobs), joined(ids)
+    asked = {
+        "claim_chunks": (*whose, joined(ids), joined(ids), 1),
+        "settle_processed": (*whose, joined(["1"] * 400)),
+        "known_chunks": (jobs, ids),
+        "leases_lost": (jobs, ids, [1] * 400),
+    }
+    async with ledger.database.transaction() as connection:
+        for name, values in asked.items():
+            rows = await connection.fetch(f"EXPLAIN {sql(name)}", *values)
+            assert "Seq Scan on chunks" not in "\n".join(row[0] for row in rows), name
