@@ -1,4 +1,4 @@
-"""What happens when modules are imported, in a Python of its own: nothing."""
+"""What happens when modules are imported, in a Python of its own: nothing begins, and nothing heavy comes along."""
 
 from __future__ import annotations
 
@@ -57,3 +57,23 @@ def test_x49_importing_everything_begins_nothing() -> None:
     """
     done = python(WATCH + OF_OURS)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("command", [["--help"], ["check-settings", "--help"]])
+def test_the_command_line_is_light(command: list[str]) -> None:
+    """A validate: of a deployment runs it once a file: nothing heavy may be imported."""
+    done = python(
+        "import sys\nfrom orchestrator.cli.main import app\n"
+        f"try:\n    app({command!r})\nexcept SystemExit:\n    pass\n"
+        "heavy = {'lightrag', 'fastapi', 'asyncpg', 'redis', 'httpx', 'uvloop'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_the_handler_is_cheap() -> None:
+    """LightRAG takes seconds and a hundred megabytes, and reads the environment: only `open` may load it."""
+    done = python(
+        "import sys, orchestrator.handlers.lightrag\nprint(sorted({'lightrag', 'openai', 'numpy'} & set(sys.modules)))"
+    )
+    assert done.stdout == "[]\n", done.stderr

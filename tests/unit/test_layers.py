@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import orchestrator
@@ -49,13 +50,16 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
                 yield getattr(node, "lineno", 0), words[1]
 
 
-def edges() -> Iterator[tuple[str, str, str]]:
-    """Yield (importing part, imported part, where) between different parts."""
-    for part, paths in parts().items():
-        for path in paths:
-            for line, imported in imports(path):
-                if imported != part:
-                    yield part, imported, f"{path.relative_to(PACKAGE)}:{line}"
+@cache
+def edges() -> list[tuple[str, str, str]]:
+    """Return (importing part, imported part, where) between different parts."""
+    return [
+        (part, imported, f"{path.relative_to(PACKAGE)}:{line}")
+        for part, paths in parts().items()
+        for path in paths
+        for line, imported in imports(path)
+        if imported != part
+    ]
 
 
 def test_every_part_has_a_level() -> None:

