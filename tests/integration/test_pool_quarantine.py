@@ -66,6 +66,38 @@ async def test_a_drain_gives_back_a_suspect_that_waits(ledger: Ledger, redis_url
     assert [(r["status"], r["attempts"], r["deliveries"]) for r in rows] == [("queued", 0, 0), ("queued", 0, 5)]
 
 
+async def test_a_death_while_a_suspect_waits_is_not_its_own(ledger: Ledger, redis_url: str) -> None:
+    """The nemesis found it: a slow chunk was buried though few of its workers had died while it ran.
+
+    Most died while it waited to be run alone: that was a delivery as well. Now one counts from when it is its turn.
+    """
+    seen: dict[str, int] = {}
+    go = asyncio.Event()
+
+    async def deliveries() -> dict[str, int]:
+        rows = await ledger.jobs.chunks(job.job_id, status=None, after=None, limit=100)
+        return {row["chunk_id"]: row["deliveries"] for row in rows}
+
+    async def work(delivery: Delivery, context: Context) -> Result:
+        if delivery.chunk_id == "c0":
+            await go.wait()
+        seen.update({delivery.chunk_id: (await deliveries())[delivery.chunk_id]})
+        return Result()
+
+    async def waits_uncounted() -> bool:
+        return await running(ledger, job.job_id, 2) and await deliveries() == {"c0": 1, "c1": 5}
+
+    job = new_job(2)
+    await ledger.jobs.create(job)
+    await see_deaths(ledger, job.job_id, 5)
+    async with system(ledger, redis_url, work, max_deliveries=8) as worker:
+        await worker.relay.flush()
+        await wait_until(waits_uncounted)
+        go.set()
+        assert (await worker.ended(job.job_id)).status == JobStatus.COMPLETED
+    assert seen == {"c0": 1, "c1": 6}
+
+
 async def running(ledger: Ledger, job_id: str, count: int) -> bool:
     """Return whether so many chunks of the job are in somebody's hands."""
     return (await ledger.jobs.get(job_id)).running == count

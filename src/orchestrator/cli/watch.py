@@ -99,7 +99,7 @@ class LineView:
         if kind == "progress" and percent > self._percent:
             say(f"{percent:3d} %  {data['chunks_processed']}/{data['chunks_total']} chunks")
             self._percent = percent
-        elif kind != "progress":
+        elif kind != "progress" and kind not in TERMINAL_JOB:  # the summary says how it ended
             say(kind)
 
     def end(self, job: Mapping[str, Any]) -> None:

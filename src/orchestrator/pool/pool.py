@@ -65,7 +65,7 @@ class Pool:
             timeout_seconds=settings.timeout_seconds,
         )
         self._settler = Settler(tracker, source, self._settled)
-        self._quarantine = Quarantine(self.held)
+        self._quarantine = Quarantine(self.held, tracker)
         self._slots = {consumer: self._slot(consumer) for consumer in self.consumers}
         self._reader = Reader(
             source,
@@ -156,7 +156,7 @@ class Pool:
             for held in self.held():
                 if stopped > pause:
                     held.since += stopped
-                if held.task is not None and held.since < now - limit:
+                if held.task is not None and not held.waits and held.since < now - limit:
                     held.time_out()
 
     def _slot(self, consumer: str) -> Slot:

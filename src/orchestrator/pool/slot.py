@@ -79,9 +79,8 @@ class Slot:
             held = self.held[delivery.key] = Held(delivery, now)
             if (dead := unfit(delivery, self._policy)) is not None:
                 self._finish(held, dead)
-            elif suspect(delivery, self._policy):
-                held.waits, held.doing = True, "waiting to run alone"
-                self._quarantine.offer(held, run=self._run, release=lambda h: self._finish(h, BACK))
+            elif suspect(delivery, self._policy) and not self._quarantine.admit(held):
+                self._finish(held, BACK)
             else:
                 self._run(held)
 
@@ -108,7 +107,10 @@ class Slot:
 
     async def _work(self, held: Held) -> None:
         try:
-            outcome = done(await self._handler(held.delivery, held), held.used)
+            if held.waits and not await self._quarantine.turn(held):
+                outcome = BACK
+            else:
+                outcome = done(await self._handler(held.delivery, held), held.used)
         except (Exception, asyncio.CancelledError) as error:
             outcome = failed(error, held.delivery, self._policy, timed_out=held.timed_out, usage=held.used)
         self._running -= 1

@@ -106,6 +106,10 @@ class JobTracker:
         """Return which held chunks are no longer ours by the ledger, whose word is final."""
         return await self._ledger.chunks.leases_lost(held)
 
+    async def count_deliveries(self, held: Delivery, deliveries: int) -> None:
+        """Say how often a chunk was handed out, this time included or not; nothing when it is no longer ours."""
+        await self._ledger.chunks.count_deliveries(held, deliveries)
+
     async def cancelled(self, deliveries: Sequence[Delivery]) -> None:
         """Deliveries were cancelled at their queue: their jobs are. Raises DependencyError."""
         for job_id in {d.job_id for d in deliveries}:
