@@ -75,11 +75,12 @@ TERMINAL_JOB: frozenset[JobStatus] = frozenset(s for s, nexts in JOB_TRANSITIONS
 TERMINAL_CHUNK: frozenset[ChunkStatus] = frozenset(s for s, nexts in CHUNK_TRANSITIONS.items() if not nexts)
 
 
-def percent_complete(processed: int, total: int) -> float:
+def percent_complete(processed: int, total: int, *, declared: bool = True) -> float:
     """Return 0.00 to 100.00, two decimals, rounded down: 100 only when every chunk is processed (X-19).
 
+    While its producer has not `declared` how many there will be, nobody knows which is the last: 99.99 at most.
     Raises ValueError when the numbers cannot be counters of one job.
     """
     if not 0 <= processed <= total or total < 1:
         raise ValueError(f"processed {processed} of {total} cannot be")
-    return (processed * 10_000 // total) / 100
+    return min(processed * 10_000 // total, 10_000 if declared else 9_999) / 100

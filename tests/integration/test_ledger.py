@@ -184,11 +184,21 @@ async def test_an_undeclared_job_ends_when_it_is_quiet_and_later_chunks_are_unkn
     await ledger.chunks.register("lightrag", "q", "ingestion", [external("ext", "a")])
     await ledger.chunks.settle([(d, DONE) for d in await claim(ledger, external("ext", "a"))])
     assert await ledger.jobs.close_quiet(3600) == 0
+    assert (await ledger.jobs.get("ext")).percent_complete == 99.99, "nobody knows whether it was the last"
+    assert await progress(ledger, "ext") == [99.99]
     assert await ledger.jobs.close_quiet(0) == 1
-    assert (await ledger.jobs.get("ext")).status is JobStatus.COMPLETED
+    ended = await ledger.jobs.get("ext")
+    assert (ended.status, ended.percent_complete) == (JobStatus.COMPLETED, 100.0)
     await ledger.chunks.register("lightrag", "q", "ingestion", [external("ext", "late")])
     late = await ledger.chunks.claim([external("ext", "late")])
     assert [d.chunk_id for d in late.unknown] == ["late"]
+
+
+async def progress(ledger: Ledger, job_id: str) -> list[float]:
+    """Return what the progress events of a job said."""
+    statement = "SELECT data FROM events WHERE job_id = $1 AND type = 'ingestion.progress' ORDER BY seq"
+    rows = await ledger.database.run(lambda c: c.fetch(statement, job_id))
+    return [row["data"]["percent_complete"] for row in rows]
 
 
 async def test_an_empty_batch_of_chunk_ids_twice_is_a_conflict(ledger: Ledger) -> None:

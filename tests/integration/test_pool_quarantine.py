@@ -113,3 +113,33 @@ async def see_deaths(ledger: Ledger, job_id: str, deaths: int) -> None:
             list(SUSPECTS),
         )
     )
+
+
+async def test_a_suspect_that_was_taken_over_while_it_waited_is_not_run(ledger: Ledger, redis_url: str) -> None:
+    """The nemesis found it: a worker that was stopped came back, and ran a deadly chunk that another had by then.
+
+    Its death was then counted nowhere, for the count of a lost lease changes nothing: one run more than the cap.
+    """
+    go = asyncio.Event()
+
+    async def work(delivery: Delivery, context: Context) -> Result:
+        if delivery.chunk_id == "c0":
+            await go.wait()
+        return Result()
+
+    async def taken_over() -> bool:
+        statement = "UPDATE chunks SET lease_token = 1 WHERE chunk_id = 'c1' AND status = 'running' AND deliveries = 5"
+        return await ledger.database.run(lambda c: c.execute(statement)) == "UPDATE 1"
+
+    async def first_settled() -> bool:
+        return (await ledger.jobs.get(job.job_id)).processed == 1
+
+    job = new_job(2)
+    await ledger.jobs.create(job)
+    await see_deaths(ledger, job.job_id, 5)
+    async with system(ledger, redis_url, work, max_deliveries=8, heartbeat_seconds=60.0, lease_seconds=200.0) as worker:
+        await worker.relay.flush()
+        await wait_until(taken_over)
+        go.set()
+        await wait_until(first_settled)
+    assert [name for name, _ in worker.handler.runs] == ["c0"]

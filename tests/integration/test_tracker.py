@@ -107,6 +107,21 @@ async def test_x18_the_view_agrees_after_a_crash_between_the_two(tracking: Track
     assert await tracking.agree(job)
 
 
+async def test_the_view_of_an_open_job_does_not_end_while_nothing_changes(tracking: Tracking) -> None:
+    """A job that was delayed or paused for an hour was gone from Redis before it had begun."""
+    source = RedisStreamSource(tracking.client, stream="q", group="g", lease_seconds=30)
+    reconciler = Reconciler(tracking.ledger, source, tracking.view, worker_type="lightrag", queue="q")
+    await source.open(["h-lightrag-0"])
+    waits, ended = await tracking.submitted(1), await tracking.submitted(1)
+    await tracking.tracker.settle([(d, DONE) for d in await tracking.begin(ended, 0)])
+    age = 3 * (TTL_SECONDS // 2) + 10  # the third time that its view is due
+    statement = "UPDATE jobs SET changed_at = changed_at - make_interval(secs => $1)"
+    await tracking.ledger.database.run(lambda c: c.execute(statement, age))
+    await reconciler.run_once(lease_seconds=30, quiet_seconds=30)
+    assert await tracking.agree(waits) and await tracking.view.read(ended.job_id) is None
+    assert await tracking.client.ttl(keys.job(waits.job_id)) > TTL_SECONDS - 10
+
+
 async def test_x18_a_view_that_could_not_be_written_is_written_later(ledger: Ledger, redis_url: str) -> None:
     """Redis away is no reason to lose a settle, and no view is forgotten."""
     away = connect(AWAY)

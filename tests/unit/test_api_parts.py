@@ -151,8 +151,8 @@ def test_the_fast_view_tells_what_the_ledger_told_it() -> None:
     """Through Redis and back: the same view, but marked stale."""
     job = Job(
         job_id="j", tenant="t", worker_type="lightrag", queue="q", workspace="w", job_type="ingestion", source_type="",
-        status=JobStatus.PROCESSING, chunks_total=3, queued=1, running=1, processed=1, failed=0, cancelled=0,
-        entities=4, relations=5, version=9, metadata={"a": [1]}, error_message=None, error_chunk_id=None,
+        status=JobStatus.PROCESSING, chunks_total=3, declared=True, queued=1, running=1, processed=1, failed=0,
+        cancelled=0, entities=4, relations=5, version=9, metadata={"a": [1]}, error_message=None, error_chunk_id=None,
         request_hash=None, priority=Priority.HIGH, not_before=NOW, failure_policy=FailurePolicy.THRESHOLD,
         max_failed=2, budget=Decimal("1.5"), cost=Decimal("0.25"), model_calls=3, prompt_tokens=20,
         completion_tokens=10, created_at=NOW, started_at=NOW, completed_at=None, changed_at=NOW,

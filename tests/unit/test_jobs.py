@@ -28,6 +28,11 @@ def test_x19_percent_is_100_only_when_all_is_done(numbers: tuple[int, int]) -> N
     assert 0.0 <= percent <= 100.0 and abs(percent - processed / total * 100) < 0.011
 
 
+def test_an_open_total_is_never_reached() -> None:
+    """Events of a job whose producer had not said how many chunks there are said 100 % with every pause of it."""
+    assert [percent_complete(n, 3, declared=False) for n in (0, 1, 3)] == [0.0, 33.33, 99.99]
+
+
 def test_impossible_counters_are_refused() -> None:
     """More than all, less than nothing, of none."""
     for processed, total in ((3, 2), (-1, 2), (0, 0)):

@@ -21,7 +21,7 @@ from orchestrator.api.openapi import problems
 from orchestrator.api.patience import within
 from orchestrator.api.problems import ProblemError
 from orchestrator.errors import DependencyError, NotFoundError
-from orchestrator.jobs import TERMINAL_JOB, ChunkStatus, JobStatus, percent_complete
+from orchestrator.jobs import TERMINAL_JOB, ChunkStatus, JobStatus
 from orchestrator.ledger.jobs import Job
 from orchestrator.ledger.pauses import Pause
 
@@ -200,7 +200,7 @@ def stale_view(job_id: str, fields: dict[str, str]) -> JobView:
         "status": fields["status"],
         "chunks_total": total,
         "chunks_processed": counts["processed"],
-        "percent_complete": percent_complete(counts["processed"], total) if total else 0.0,
+        "percent_complete": float(fields["percent_complete"]),
         "created_at": _time(fields.get("created_at")),
         "started_at": began,
         "completed_at": ended,

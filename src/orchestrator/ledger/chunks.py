@@ -142,9 +142,10 @@ class Chunks:
         )
         return {(row["job_id"], row["chunk_id"]) for row in rows}
 
-    async def count_deliveries(self, held: Delivery, deliveries: int) -> None:
-        """Write how often a held chunk was handed out; nothing when its lease token no longer holds."""
-        await self._database.execute("count_deliveries", held.job_id, held.chunk_id, held.lease_token, deliveries)
+    async def count_deliveries(self, held: Delivery, deliveries: int) -> bool:
+        """Write how often a held chunk was handed out; False, and nothing, when its lease token no longer holds."""
+        whose = (held.job_id, held.chunk_id, held.lease_token)
+        return await self._database.execute("count_deliveries", *whose, deliveries) == 1
 
     async def requeue_stranded(self, worker_type: str, lease_seconds: float) -> int:
         """Put running chunks of dead workers back to queued; return how many."""

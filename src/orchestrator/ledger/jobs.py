@@ -67,6 +67,7 @@ class Job:
     source_type: str
     status: JobStatus
     chunks_total: int
+    declared: bool  # whether its producer said how many chunks there will be
     queued: int
     running: int
     processed: int
@@ -96,7 +97,7 @@ class Job:
     @property
     def percent_complete(self) -> float:
         """Return the share of processed chunks, rounded down to two decimals."""
-        return percent_complete(self.processed, self.chunks_total)
+        return percent_complete(self.processed, self.chunks_total, declared=self.declared)
 
     @property
     def duration_seconds(self) -> float | None:
@@ -168,9 +169,9 @@ class Jobs:
         """Return those of the jobs that exist."""
         return [job_of(row) for row in await self._database.fetch("jobs_by_id", list(job_ids))]
 
-    async def changed_lately(self) -> list[Job]:
-        """Return the jobs changed within the last two minutes, at most 5,000."""
-        return [job_of(row) for row in await self._database.fetch("jobs_changed")]
+    async def views_due(self, period_seconds: int) -> list[Job]:
+        """Return the jobs changed within the last two minutes, and of the open ones each once a period; 5,000 each."""
+        return [job_of(row) for row in await self._database.fetch("views_due", period_seconds)]
 
     async def page(
         self, *, tenant: str | None, status: str | None, after: tuple[datetime, str] | None, limit: int

@@ -10,7 +10,7 @@ WINDOW_SECONDS = 60.0
 
 
 class Meter:
-    """Counts what ended, by second."""
+    """Counts what was processed, by second."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -19,7 +19,7 @@ class Meter:
         self.total = 0
 
     def add(self, count: int = 1) -> None:
-        """Count `count` chunks as ended now."""
+        """Count `count` chunks as processed now."""
         self.total += count
         second = int(self._clock())
         if self._seconds and self._seconds[-1][0] == second:

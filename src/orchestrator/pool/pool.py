@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from orchestrator import keys
@@ -174,13 +175,14 @@ class Pool:
         self._settler.put(delivery, outcome)
         self._reader.wake()
 
-    def _settled(self, deliveries: list[Delivery]) -> None:
+    def _settled(self, deliveries: list[Delivery], processed: list[Delivery]) -> None:
         """Let go of what was settled; a slot that has done its share is followed by a new one (X-01)."""
+        for consumer, count in Counter(d.consumer for d in processed).items():
+            self._meters[consumer].add(count)
         by_consumer: dict[str, list[Delivery]] = {}
         for delivery in deliveries:
             by_consumer.setdefault(delivery.consumer, []).append(delivery)
         for consumer, mine in by_consumer.items():
-            self._meters[consumer].add(len(mine))
             if adopted := self._slots[consumer].forget(mine):  # begun under the name of another slot of ours
                 for slot in self._slots.values():
                     adopted = slot.forget(adopted)

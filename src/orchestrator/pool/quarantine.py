@@ -45,7 +45,10 @@ class Quarantine:
         return True
 
     async def turn(self, held: Held) -> bool:
-        """Wait until the suspect is alone; False when we stop before that: it is to be given back."""
+        """Wait until the suspect is alone; False when we stop before that, or it is no longer ours: it is given back.
+
+        It does not run before its delivery is counted: a chunk that kills whoever runs it would else be run for ever.
+        """
         try:
             await self._tracker.count_deliveries(held.delivery, held.delivery.deliveries - 1)
         except DependencyError as error:
@@ -54,13 +57,13 @@ class Quarantine:
         await self._decided.wait()
         while True:
             try:
-                await self._tracker.count_deliveries(held.delivery, held.delivery.deliveries)
+                ours = await self._tracker.count_deliveries(held.delivery, held.delivery.deliveries)
                 break
             except DependencyError as error:
                 log.warning("cannot begin with a suspect; will try again", extra={"error": str(error)})
                 await asyncio.sleep(PAUSE_SECONDS)
         held.waits, held.doing, held.since = False, "", time.monotonic()
-        return not self._stopping
+        return ours and not self._stopping
 
     def look(self) -> None:
         """Something has left our hands: it is the suspect's turn when it is alone; open again when it is gone."""

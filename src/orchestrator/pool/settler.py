@@ -21,10 +21,12 @@ LARGEST_BATCH = 1000
 class Settler:
     """Group commit: while one batch is being settled the next one gathers."""
 
-    def __init__(self, tracker: JobTracker, source: Source, settled: Callable[[list[Delivery]], None]) -> None:
+    def __init__(
+        self, tracker: JobTracker, source: Source, settled: Callable[[list[Delivery], list[Delivery]], None]
+    ) -> None:
         self._tracker = tracker
         self._source = source
-        self._settled = settled  # told of the deliveries that have left our hands
+        self._settled = settled  # told of the deliveries that have left our hands, and which of them were processed
         self._waiting: list[tuple[Delivery, Outcome]] = []
         self._wake = asyncio.Event()
         self._tried_at: float | None = None  # time.monotonic() of the last step of a batch that is under way
@@ -69,7 +71,8 @@ class Settler:
         except DependencyError as error:
             # The ledger has it: the entry comes back after its lease and is then found to have ended.
             log.warning("source not told of settled chunks", extra={"chunks": len(batch), "error": str(error)})
-        self._settled([delivery for delivery, _ in batch])
+        processed = [delivery for delivery, outcome in settled.accepted if outcome.verdict is Verdict.PROCESSED]
+        self._settled([delivery for delivery, _ in batch], processed)
         return True
 
     async def _tell_source(self, accepted: Sequence[tuple[Delivery, Outcome]], ended: Sequence[Delivery]) -> None:

@@ -32,7 +32,7 @@ class Reconciler:
         if stranded:
             log.warning("chunks of dead workers back to the queue", extra={"chunks": stranded})
         await self._ledger.jobs.close_quiet(quiet_seconds)
-        await self._view.write(await self._ledger.jobs.changed_lately())
+        await self._view.write(await self._ledger.jobs.views_due(max(1, self._view.ttl_seconds // 2)))
         return 0 if self._foreign else await self._redispatch()
 
     async def _redispatch(self) -> int:

@@ -20,7 +20,7 @@ class RedisView:
 
     def __init__(self, client: redis.Redis, ttl_seconds: int) -> None:
         self._client = client
-        self._ttl = ttl_seconds
+        self.ttl_seconds = ttl_seconds
         self._write = client.register_script(SCRIPT)
 
     async def write(self, jobs: Sequence[Job]) -> None:
@@ -34,7 +34,8 @@ class RedisView:
             async with self._client.pipeline(transaction=False) as pipe:
                 for job in jobs:
                     pairs = [part for pair in fields_of(job).items() for part in pair]
-                    await self._write(keys=[keys.job(job.job_id)], args=[job.version, self._ttl, *pairs], client=pipe)
+                    args: list[int | str] = [job.version, self.ttl_seconds, *pairs]
+                    await self._write(keys=[keys.job(job.job_id)], args=args, client=pipe)
                 await pipe.execute()
 
     async def read(self, job_id: str) -> dict[str, str] | None:

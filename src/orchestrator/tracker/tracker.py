@@ -106,9 +106,9 @@ class JobTracker:
         """Return which held chunks are no longer ours by the ledger, whose word is final."""
         return await self._ledger.chunks.leases_lost(held)
 
-    async def count_deliveries(self, held: Delivery, deliveries: int) -> None:
-        """Say how often a chunk was handed out, this time included or not; nothing when it is no longer ours."""
-        await self._ledger.chunks.count_deliveries(held, deliveries)
+    async def count_deliveries(self, held: Delivery, deliveries: int) -> bool:
+        """Say how often a chunk was handed out, this time included or not; False when it is no longer ours."""
+        return await self._ledger.chunks.count_deliveries(held, deliveries)
 
     async def cancelled(self, deliveries: Sequence[Delivery]) -> None:
         """Deliveries were cancelled at their queue: their jobs are. Raises DependencyError."""
