@@ -117,6 +117,7 @@ async def test_x40_a_group_that_is_not_there_is_an_error(redis_url: str, tmp_pat
             await client.xadd("q", {"job_id": "j"})
         done = await run(*words, *where)
         assert done.code == 1
+        assert "lightrag: stream q has no group g, has none; see journalctl" in done.out.replace("\n", " ")
         assert "lightrag: not registered in group g: h-lightrag-0, h-lightrag-1" in done.out
     assert await client.xinfo_groups("q") == []
     await client.aclose()

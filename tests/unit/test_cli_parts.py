@@ -105,7 +105,7 @@ def test_the_canary_wants_its_events_in_order(events: list[str], said: str | Non
 def test_x11_the_expected_consumers_and_no_others() -> None:
     """The seed counted consumers and so took two hosts' equal names for one; we compare names."""
     names = ("h-lightrag-0", "h-lightrag-7", "other-lightrag-0", "h-lightrag-x")
-    found = compare("h", LIGHTRAG, [ConsumerInfo(name, 1, 2.34) for name in names])
+    found = compare("h", LIGHTRAG, ["g"], [ConsumerInfo(name, 1, 2.34) for name in names])
     assert found["missing"] == ["h-lightrag-1"]
     assert found["unexpected"] == ["h-lightrag-7"]
     assert {c["name"]: c["place"] for c in found["registered"]} == {
@@ -121,7 +121,9 @@ def test_x11_the_expected_consumers_and_no_others() -> None:
 
 def test_consumers_as_expected_are_no_difference() -> None:
     registered = [ConsumerInfo(f"h-lightrag-{n}", 0, 0.0) for n in range(2)]
-    assert differences("lightrag", compare("h", LIGHTRAG, registered)) == []
+    assert differences("lightrag", compare("h", LIGHTRAG, ["g"], registered)) == []
+    (said,) = differences("lightrag", compare("h", LIGHTRAG, ["other"], registered))
+    assert said == "lightrag: stream q has no group g, has other; see journalctl -u orchestrator-worker@lightrag"
 
 
 def test_durations_read_well() -> None:

@@ -76,7 +76,7 @@ def consumers(
     pool = load(settings / "workers" / "worker_pool.py", WorkerPoolSettings)
     types = _with_consumers(pool, worker_type)
     registered = asyncio.run(_registered(types, Credentials.given(credentials)))
-    report = {t.name: compare(pool.host, t, registered[t.name]) for t in types}
+    report = {t.name: compare(pool.host, t, *registered[t.name]) for t in types}
     wrong = [line for name, found in report.items() for line in differences(name, found)]
     if output is Format.JSON:
         emit({"ok": not wrong, "differences": wrong, "types": report})
@@ -102,7 +102,9 @@ def _with_consumers(pool: WorkerPoolSettings, asked: str | None) -> list[WorkerT
     return [kind for kind in types if kind.own_queue]
 
 
-def compare(host: str, kind: WorkerTypeSettings, registered: Sequence[ConsumerInfo]) -> dict[str, Any]:
+def compare(
+    host: str, kind: WorkerTypeSettings, groups: Sequence[str], registered: Sequence[ConsumerInfo]
+) -> dict[str, Any]:
     """Return what is expected of this host, what is registered, and how they differ. Pure.
 
     Names that do not begin with this host and type are other hosts': listed, never counted as wrong.
@@ -115,6 +117,7 @@ def compare(host: str, kind: WorkerTypeSettings, registered: Sequence[ConsumerIn
     return {
         "stream": kind.stream,
         "group": kind.group,
+        "groups": sorted(groups),
         "expected": expected,
         "missing": [n for n in expected if n not in names],
         "unexpected": sorted(mine - set(expected)),
@@ -128,28 +131,33 @@ def compare(host: str, kind: WorkerTypeSettings, registered: Sequence[ConsumerIn
 def differences(name: str, found: Mapping[str, Any]) -> list[str]:
     """Return a line for each way in which a type's consumers differ from what is expected, and what to look at."""
     lines = []
+    look = f"journalctl -u orchestrator-worker@{name}"
+    if found["group"] not in found["groups"]:
+        has = ", ".join(found["groups"]) or "none"
+        lines.append(f"{name}: stream {found['stream']} has no group {found['group']}, has {has}; see {look}")
     if found["missing"]:
-        look = f"journalctl -u orchestrator-worker@{name}"
         lines.append(f"{name}: not registered in group {found['group']}: {', '.join(found['missing'])}; see {look}")
     if found["unexpected"]:
-        look = f"systemctl restart orchestrator-worker@{name} retires those that hold nothing"
-        lines.append(f"{name}: registered but not expected: {', '.join(found['unexpected'])}; {look}")
+        mend = f"systemctl restart orchestrator-worker@{name} retires those that hold nothing"
+        lines.append(f"{name}: registered but not expected: {', '.join(found['unexpected'])}; {mend}")
     return lines
 
 
-async def _registered(types: Sequence[WorkerTypeSettings], credentials: Credentials) -> dict[str, list[ConsumerInfo]]:
+async def _registered(
+    types: Sequence[WorkerTypeSettings], credentials: Credentials
+) -> dict[str, tuple[list[str], list[ConsumerInfo]]]:
+    """Return what XINFO GROUPS and XINFO CONSUMERS say of each type."""
     from redis.exceptions import AuthenticationError, NoPermissionError
 
     from orchestrator.sources.redis_stream import RedisStreamSource, connect
 
     client = connect(credentials.read("redis-url"))
     try:
-        return {
-            t.name: await RedisStreamSource(
-                client, stream=t.stream, group=t.group, lease_seconds=t.lease_seconds
-            ).consumers()
-            for t in types
-        }
+        found = {}
+        for t in types:
+            source = RedisStreamSource(client, stream=t.stream, group=t.group, lease_seconds=t.lease_seconds)
+            found[t.name] = (await source.groups(), await source.consumers())
+        return found
     except (AuthenticationError, NoPermissionError) as error:
         raise DependencyError(
             f"Redis refuses the user of credential redis-url in {credentials.directory}: {error}"

@@ -223,6 +223,16 @@ class RedisStreamSource:
                 raise
         return [ConsumerInfo(_text(r["name"]), int(r["pending"]), int(r["idle"]) / 1000) for r in rows]
 
+    async def groups(self) -> list[str]:
+        """Return the stream's consumer groups; none when there is no such stream. Raises DependencyError."""
+        with reachable("list groups"):
+            try:
+                return [_text(row["name"]) for row in await self._client.xinfo_groups(self._stream)]
+            except ResponseError as error:
+                if _is_gone(error):
+                    return []
+                raise
+
     async def retire(self, names: Sequence[str]) -> list[str]:
         """Remove consumers that hold nothing; return those removed (X-48)."""
         if not names:
