@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator  # type: ignore[import-untyped]
 
 from tests.deploy.ansible import PROJECT
 
@@ -24,6 +25,17 @@ def test_argument_specs_and_defaults_list_the_same_variables(role: str) -> None:
     defaults = set(keys(PROJECT / "roles" / role / "defaults/main.yml"))
     specs = keys(PROJECT / "roles" / role / "meta/argument_specs.yml")["argument_specs"]
     assert set(specs["main"]["options"]) == defaults
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_argument_specs_say_the_defaults(role: str) -> None:
+    """Every default that is no expression is in the specification, and is of the type that stands there."""
+    defaults = keys(PROJECT / "roles" / role / "defaults/main.yml")
+    options = keys(PROJECT / "roles" / role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    literal = {name: value for name, value in defaults.items() if "{{" not in str(value)}
+    assert {name: option["default"] for name, option in options.items() if "default" in option} == literal
+    types = {name: {"type": option["type"]} for name, option in options.items()}
+    assert ArgumentSpecValidator(types).validate(literal).error_messages == []
 
 
 def test_the_seeds_files_are_there() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.handlers.lightrag.storages import FAMILIES
 from orchestrator.settings import (
     ApiSettings,
     JobTrackerSettings,
@@ -138,6 +139,13 @@ def test_no_secret_and_no_logic_in_what_is_rendered(rendered: tuple[str, dict[st
             assert "abcdefghijklmnop" not in text and PASSWORD not in text, name
         if name.endswith((".py", ".service", ".conf", ".slice")):
             assert "Ansible managed" in "\n".join(text.splitlines()[:3]), name
+
+
+@pytest.mark.parametrize("unit", ["orchestrator-worker@.service", "orchestrator-api.service"])
+def test_who_opens_lightrag_gets_the_secrets_of_every_storage(rendered: tuple[str, dict[str, Path]], unit: str) -> None:
+    """The API had none: with its graph in Neo4j every query failed, and no worker could be given its password."""
+    loaded = re.findall(r"^LoadCredential=([\w-]+):", rendered[1][unit].read_text(encoding="utf-8"), re.MULTILINE)
+    assert {family.secret for family in FAMILIES if family.secret} <= set(loaded)
 
 
 def test_x43_units_are_sound_and_hardened(rendered: tuple[str, dict[str, Path]]) -> None:
