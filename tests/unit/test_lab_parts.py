@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from lab import base, doctor, guest, machine, network, run, supervise
 from lab.__main__ import parser
 from lab.machine import Archive, Machine
-from lab.process import Process, children, kill
+from lab.process import Process
 from lab.shell import LabError
 from lab.state import write
 
@@ -146,29 +143,6 @@ def test_words_after_the_dashes_are_the_commands_own() -> None:
     assert (args.run, args.name, args.words) == ("r", "web", [])
     args = parser().parse_args(["up", "a", "b", "--from", "x", "--suite", "bookworm"])
     assert (args.names, args.label, args.suite, args.run) == (["a", "b"], "x", "bookworm", run.default_name())
-
-
-def test_a_zombie_is_not_alive_and_has_no_start() -> None:
-    """Process 1 of a container may reap late: what is killed must not count as running until then."""
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        process = Process.of(child.pid)
-        assert process
-        assert process in children(os.getpid())
-        assert kill([process])
-        assert Path(f"/proc/{child.pid}/stat").read_text().rpartition(") ")[2][0] == "Z"
-        assert not process.alive
-        assert Process.of(child.pid) is None
-
-
-def test_an_id_that_was_given_anew_is_not_signalled() -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        process = Process.of(child.pid)
-        assert process
-        predecessor = Process(process.pid, process.start - 1)
-        predecessor.send(signal.SIGKILL)
-        assert not predecessor.alive
-        child.communicate(b"\n")
-        assert child.returncode == 0
 
 
 def test_a_process_survives_its_record() -> None:
