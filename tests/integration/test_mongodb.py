@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from bson.datetime_ms import DatetimeMS
 from pymongo import AsyncMongoClient
 
 from orchestrator.deliveries import Delivery, Result
@@ -20,6 +21,7 @@ from orchestrator.settings.credentials import Credentials
 from orchestrator.sources.base import Foreign, SourceSetup
 from orchestrator.sources.mongodb import MongoSource, create
 from tests.support.mongo_server import mongo_server
+from tests.support.mongowire import NOT_UTF8
 from tests.support.servers import Server, free_port
 from tests.support.wait import wait_until
 
@@ -204,6 +206,60 @@ async def test_what_another_program_left_in_work_is_taken_over_when_stale(contex
     assert [d.receipt for d in await contexts.claim()] == [str(stale)]
 
 
+async def test_a_document_that_python_cannot_hold_is_claimed_with_the_others(contexts: Contexts) -> None:
+    """A time after the year 9999, or bytes that are no UTF-8, raised InvalidBSON once the leases were written.
+
+    The whole batch was lost for a lease, the reader ended with it, and so it went at every lease: nothing counted the
+    deliveries. Now the time is read as a number, and what is no text as U+FFFD.
+    """
+    await contexts.put(at=DatetimeMS(9 * 10**15))
+    await contexts.put(prompt=NOT_UTF8)
+    await contexts.put(prompt="sound")
+    far, broken, sound = await contexts.claim()
+    assert '"at":9000000000000000' in str(far.content)
+    assert "\ufffd" in str(broken.content)
+    assert '"prompt":"sound"' in str(sound.content)
+    assert {d.problem for d in (far, broken, sound)} == {None}
+    assert await contexts.source.renew([far, broken, sound]) == []
+    await contexts.source.ack([far, broken, sound])
+    assert await contexts.source.depth() == 0
+
+
+@pytest.mark.parametrize("state", ["theirs", None, 7, [], [{"life": 1}], {"life": "long"}])
+async def test_a_field_of_another_where_ours_is_stops_no_claim(contexts: Contexts, state: Any) -> None:
+    """A field `orchestrator` that is no object refuses ours, and with it the update of all candidates.
+
+    Claims then failed for ever, for the document stayed the first candidate. Now the field is replaced.
+    """
+    theirs = await contexts.put(orchestrator=state)
+    ours = await contexts.put()
+    held = await contexts.claim()
+    assert [d.receipt for d in held] == [str(theirs), str(ours)]
+    assert await contexts.source.renew(held) == []
+    await contexts.documents.update_one({"_id": ours}, {"$set": {"orchestrator": state}})
+    assert await contexts.source.renew(held) == held[1:]  # written over in our hands: lost
+    await contexts.source.bury([(held[0], "boom")])
+    assert (await contexts.one(theirs))["error"] == "boom"
+
+
+async def test_it_looks_as_often_as_it_was_told(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B-13: ten times a second was built in. With a minute it looks at the beginning of the wait, and at its end."""
+    source = create(setup(tmp_path, server.url, "nothing-here", poll_seconds=60))
+    looks: list[Mapping[str, int]] = []
+    poll = source.poll
+
+    async def counted(rooms: Mapping[str, int]) -> list[Delivery]:
+        looks.append(rooms)
+        return await poll(rooms)
+
+    monkeypatch.setattr(source, "poll", counted)
+    assert await source.claim("c0", 1, 0.5) == []
+    await source.close()
+    assert len(looks) == 2
+
+
 async def test_the_check_takes_nothing(contexts: Contexts) -> None:
     """A claim round trip that matches no document."""
     made = await contexts.put()
@@ -233,7 +289,11 @@ def test_a_url_that_is_none_is_named_and_not_shown(tmp_path: Path) -> None:
     assert "sec" not in str(raised.value).replace("source", "")
 
 
-def test_a_wrong_option_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("stale_seconds", "long"), ("poll_seconds", "often"), ("poll_seconds", 0), ("poll_seconds", float("nan"))],
+)
+def test_a_wrong_option_is_named(tmp_path: Path, option: str, value: Any) -> None:
     """Before anything is opened."""
-    with pytest.raises(SettingsError, match="stale_seconds"):
-        create(setup(tmp_path, "mongodb://127.0.0.1:1/work", "q", stale_seconds="long"))
+    with pytest.raises(SettingsError, match=option):
+        create(setup(tmp_path, "mongodb://127.0.0.1:1/work", "q", **{option: value}))

@@ -9,9 +9,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from orchestrator.deliveries import Delivery
 from orchestrator.errors import DependencyError, SettingsError
+from orchestrator.jobs import ChunkStatus
 from orchestrator.settings.credentials import Credentials
 from orchestrator.sources.base import Foreign, Source, SourceSetup
 from orchestrator.sources.sqs import SqsSource, create
@@ -163,6 +165,66 @@ async def test_what_is_buried_says_why_and_can_go_back_once(queue: Queue) -> Non
     assert again.job_id != held[sent].job_id  # revived: new work
     assert set(again.handle["MessageAttributes"]) == {"who"}
     assert len(await messages(queue.client, queue.dead_url)) <= 2
+
+
+async def test_what_failed_and_was_not_buried_is_buried_when_it_comes_again(queue: Queue) -> None:
+    """A worker died after the ledger's settle of a dead message and before its burial.
+
+    The redelivery had ended in the ledger, so it was acked: deleted, with no copy in the dead-letter queue.
+    """
+    failed = await queue.send('{"n": 1}')
+    await queue.send('{"n": 2}')
+    for delivery in (held := await queue.claim()):
+        dead = delivery.receipt == failed
+        delivery.ended_as = ChunkStatus.FAILED if dead else ChunkStatus.CANCELLED
+        delivery.reason = "boom" if dead else "the job was cancelled"
+    await queue.source.ack(held)
+    [letter] = await messages(queue.client, queue.dead_url)
+    said = letter["MessageAttributes"]
+    assert (letter["Body"], said["orchestrator.reason"]["StringValue"]) == ('{"n": 1}', "boom")
+    assert said["orchestrator.message_id"]["StringValue"] == failed
+    assert await queue.source.depth() == 0
+
+
+async def test_large_messages_are_buried_in_batches_of_few(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches were parted by number alone: three of 400 KB are more than a call may have, and none was ever buried."""
+    large = "x" * 400_000
+    for body in [f'{{"content": "{large}"}}'] * 3 + ["{}"] * 11:
+        await queue.send(body)
+    held = [*await queue.claim(), *await queue.claim()]
+    sizes: list[int] = []
+    send = queue.source._client.send_message_batch
+
+    async def counted(**given: Any) -> Any:
+        sizes.append(len(given["Entries"]))
+        return await send(**given)
+
+    monkeypatch.setattr(queue.source._client, "send_message_batch", counted)
+    await queue.source.bury([(d, "boom") for d in sorted(held, key=lambda d: len(str(d.content)))])
+    assert sorted(sizes) == [1, 1, 1, 1, 10]
+    assert await queue.source.depth() == 0
+    name = "ApproximateNumberOfMessages"
+    reply = await queue.client.get_queue_attributes(QueueUrl=queue.dead_url, AttributeNames=[name])
+    assert reply["Attributes"][name] == "14"
+
+
+async def test_a_receive_that_fails_costs_the_others_nothing(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the receives beside it had taken was dropped, and hidden from everybody for a lease."""
+    for n in range(30):
+        await queue.send(f'{{"n": {n}}}')
+    assert len(await queue.claim()) == 10
+    failures = iter([True, False, True])
+    receive = queue.source._client.receive_message
+
+    async def at_times(**given: Any) -> Any:
+        if next(failures):
+            raise EndpointConnectionError(endpoint_url=queue.url)
+        return await receive(**given)
+
+    monkeypatch.setattr(queue.source._client, "receive_message", at_times)
+    assert len(await queue.source.poll({"c0": 20})) == 10
+    with pytest.raises(DependencyError, match="cannot receive"):
+        await queue.source.poll({"c0": 10})
 
 
 @pytest.mark.parametrize("queue", [".fifo"], indirect=True)

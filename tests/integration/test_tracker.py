@@ -11,7 +11,7 @@ import redis.asyncio as redis
 
 from orchestrator import keys
 from orchestrator.deliveries import DONE, Delivery, Outcome, Result, Verdict
-from orchestrator.jobs import JobStatus
+from orchestrator.jobs import ChunkStatus, JobStatus
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.jobs import Job, NewJob
 from orchestrator.sources.redis_stream import RedisStreamSource, connect
@@ -204,6 +204,15 @@ async def test_x29_all_events_have_one_shape(tracking: Tracking) -> None:
     ]
     assert all(isinstance(data, dict) and data["chunks_total"] in {1, 2} for _, data in told)
     assert told[-1][1]["error"] == "model said 400"
+
+
+async def test_a_burial_whose_commit_was_not_answered_keeps_its_reason(tracking: Tracking) -> None:
+    """Settled again, it is refused as failed: the source buries it then, and was given no reason."""
+    job = await tracking.submitted(1)
+    [delivery] = await tracking.begin(job, 0)
+    await tracking.tracker.settle([(delivery, DEAD)])
+    [ended] = (await tracking.tracker.settle([(delivery, DEAD)])).ended
+    assert (ended.ended_as, ended.reason) == (ChunkStatus.FAILED, DEAD.reason)
 
 
 async def test_an_older_view_never_overwrites_a_newer_one(tracking: Tracking) -> None:

@@ -1,7 +1,8 @@
 """A stand-in for MongoDB: its wire protocol in front of mongomock. A real server cannot be had here.
 
 Run as a program with a port. Its limits: commands are atomic only because it does one at a time; it has no change
-streams, transactions, users or query planner, keeps everything in memory and forgets it when it ends.
+streams, transactions, users or query planner, keeps everything in memory and forgets it when it ends. Where an update
+leads through a text or a number it passes the document over, and MongoDB refuses; through a list it refuses as well.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import bson
 import mongomock
-from bson.codec_options import CodecOptions
+from bson.codec_options import CodecOptions, DatetimeConversion
 
 Document = dict[str, Any]
 HEADER = struct.Struct("<iiii")
@@ -24,7 +25,10 @@ OP_MSG, OP_QUERY, OP_REPLY = 2013, 2004, 1
 MORE_TO_COME, CHECKSUM = 2, 1
 BATCH = 1000
 NO_SUCH_COMMAND, DUPLICATE = 59, 11000
-NAIVE: CodecOptions[Document] = CodecOptions(tz_aware=False)  # mongomock compares naive times only
+AUTO = DatetimeConversion.DATETIME_AUTO  # a time that Python cannot hold is kept as its number
+NAIVE: CodecOptions[Document] = CodecOptions(tz_aware=False, datetime_conversion=AUTO)  # mongomock compares naive ones
+NOT_UTF8 = "<a text that is not UTF-8>"
+"""Where a text has this, bytes are sent that are no UTF-8: MongoDB keeps such texts, our driver writes none."""
 
 
 class Store:
@@ -164,7 +168,8 @@ async def _serve(store: Store, reader: asyncio.StreamReader, writer: asyncio.Str
                 kind, reply = OP_REPLY, struct.pack("<iqii", 8, 0, 0, 1) + bson.encode({**_hello(), "ok": 1.0})
             else:
                 message, flags = _command(body)
-                kind, reply = OP_MSG, struct.pack("<IB", 0, 0) + bson.encode(store.run(message))
+                shown = bson.encode(store.run(message)).replace(NOT_UTF8.encode(), b"\xff" * len(NOT_UTF8))
+                kind, reply = OP_MSG, struct.pack("<IB", 0, 0) + shown
             if not flags & MORE_TO_COME:
                 writer.write(HEADER.pack(HEADER.size + len(reply), next(replies), request, kind) + reply)
                 await writer.drain()

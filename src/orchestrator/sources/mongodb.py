@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,19 +17,19 @@ from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, UpdateOne
 from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
 
 from orchestrator.deliveries import Delivery
-from orchestrator.errors import CredentialError, DependencyError
+from orchestrator.errors import CredentialError, DependencyError, SettingsError
 from orchestrator.jobs import ChunkStatus
 from orchestrator.sources.base import SourceSetup
 from orchestrator.sources.foreign import Rules, fill, job_id, receipt_of, result_of, spread
-from orchestrator.sources.mongodb_documents import payload_of
+from orchestrator.sources.mongodb_documents import OURS, payload_of, state_of
 from orchestrator.sources.options import read_options
 from orchestrator.sources.server_clock import ServerClock
 
+log = logging.getLogger("orchestrator.sources")
+
 CREDENTIAL = "source-url"
 PATIENCE_MS = 5_000
-POLL_SECONDS = 0.1
 REASON_LENGTH = 1000
-OURS = "orchestrator"
 TOKEN, LEASE, LIFE = f"{OURS}.token", f"{OURS}.lease_until", f"{OURS}.life"
 
 
@@ -45,8 +46,13 @@ class Options:
     failed: str = "failed"
     cancelled: str = "cancelled"
     stale_seconds: float = 300.0  # a document in work that has no lease of ours is taken over after so long
+    poll_seconds: float = 0.1  # how often it looks while there is nothing
     required: tuple[str, ...] = ()
     largest_bytes: int = 1 << 20
+
+    def __post_init__(self) -> None:
+        if not self.poll_seconds > 0:
+            raise SettingsError(f"source_options poll_seconds: must be > 0, got {self.poll_seconds}")
 
 
 def create(setup: SourceSetup) -> MongoSource:
@@ -56,6 +62,8 @@ def create(setup: SourceSetup) -> MongoSource:
         client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
             url,
             tz_aware=True,
+            datetime_conversion="DATETIME_AUTO",  # with this and the next there is no document that cannot be read
+            unicode_decode_error_handler="replace",
             serverSelectionTimeoutMS=PATIENCE_MS,
             connectTimeoutMS=PATIENCE_MS,
             socketTimeoutMS=2 * PATIENCE_MS,
@@ -108,7 +116,7 @@ class MongoSource:
             left = end - loop.time()
             if found or left <= 0:
                 return found
-            await asyncio.sleep(min(POLL_SECONDS, left))
+            await asyncio.sleep(min(self._options.poll_seconds, left))
 
     async def poll(self, rooms: Mapping[str, int]) -> list[Delivery]:
         """Claim for all rooms at once: candidates, a guarded update of them, and those we got."""
@@ -117,14 +125,22 @@ class MongoSource:
         with reachable("claim"):
             now = await self._now()
             free = self._free(now)
-            cursor = self._documents.find(free, {"_id": 1}, sort=order, limit=sum(rooms.values()))
-            ids = [document["_id"] async for document in cursor]
-            if not ids:
+            cursor = self._documents.find(free, {"_id": 1, OURS: 1}, sort=order, limit=sum(rooms.values()))
+            states = [(document["_id"], state_of(document)) async for document in cursor]
+            if not states:
                 return []
+            if wrong := [document_id for document_id, state in states if state is None]:
+                await self._replace_state(free, wrong)
+            ids = [document_id for document_id, _ in states]
             taken = {"status": self._options.processing, TOKEN: token, LEASE: now + timedelta(seconds=self._lease)}
             await self._documents.update_many({**free, "_id": {"$in": ids}}, {"$set": {**taken, "updated_at": now}})
             ours = [document async for document in self._documents.find({TOKEN: token}, sort=order)]
         return spread((self._delivery(document, token) for document in ours), rooms)
+
+    async def _replace_state(self, free: Mapping[str, Any], ids: Sequence[Any]) -> None:
+        """Make room for our fields in documents that would refuse them, and so stop the update of all others."""
+        log.warning("field orchestrator is not ours; replaced", extra={"queue": self._queue, "documents": len(ids)})
+        await self._documents.update_many({**free, "_id": {"$in": ids}}, {"$set": {OURS: {}}})
 
     def _free(self, now: datetime) -> dict[str, Any]:
         """Return what tells a document that may be claimed: due, or left by a worker that is dead."""
@@ -174,7 +190,7 @@ class MongoSource:
         return (
             document is not None
             and document.get("status") == self._options.processing
-            and document.get(OURS, {}).get("token") == delivery.handle[1]
+            and (state_of(document) or {}).get("token") == delivery.handle[1]
         )
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:

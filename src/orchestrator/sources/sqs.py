@@ -15,6 +15,7 @@ import orjson
 
 from orchestrator.deliveries import Delivery
 from orchestrator.errors import DependencyError, SettingsError
+from orchestrator.jobs import ChunkStatus
 from orchestrator.settings.credentials import Credentials
 from orchestrator.sources.base import SourceSetup
 from orchestrator.sources.foreign import Rules, fill, job_id, spread
@@ -143,9 +144,14 @@ class SqsSource:
             return []
         room = sum(rooms.values())
         sizes = [1] * room if self._fifo else [min(MOST, room - n) for n in range(0, room, MOST)]
-        with reachable("receive", self._queue):
-            found = await asyncio.gather(*(self._receive(size, 0) for size in sizes[:CALLS_AT_ONCE]))
-        return spread((self._delivery(message, "") for messages in found for message in messages), rooms)
+        receives = (self._receive(size, 0) for size in sizes[:CALLS_AT_ONCE])
+        found = await asyncio.gather(*receives, return_exceptions=True)
+        taken = [message for each in found if not isinstance(each, BaseException) for message in each]
+        errors = [each for each in found if isinstance(each, BaseException)]
+        if errors and not taken:  # what is taken is ours; the next look says the same
+            with reachable("receive", self._queue):
+                raise errors[0]
+        return spread((self._delivery(message, "") for message in taken), rooms)
 
     async def _receive(self, most: int, wait: int) -> list[Mapping[str, Any]]:
         """Receive; of a FIFO queue one at a time, for one group's messages must not run side by side."""
@@ -188,19 +194,25 @@ class SqsSource:
             return _stale(what, await in_batches(entries, act))
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
-        """Delete the messages: SQS knows no other end."""
+        """Delete the messages: SQS knows no other end. What has failed is buried: its first burial was cut short."""
+        await self._delete("ack", [d for d in deliveries if d.ended_as is not ChunkStatus.FAILED])
+        if failed := [(d, d.reason) for d in deliveries if d.ended_as is ChunkStatus.FAILED]:
+            await self.bury(failed)
+
+    async def _delete(self, what: str, deliveries: Sequence[Delivery]) -> None:
         act = partial(self._client.delete_message_batch, QueueUrl=self._url)
-        with reachable("ack", self._queue):
-            _stale("ack", await in_batches([{"ReceiptHandle": _handle(d)} for d in deliveries], act))
+        with reachable(what, self._queue):
+            _stale(what, await in_batches([{"ReceiptHandle": _handle(d)} for d in deliveries], act))
 
     async def bury(self, deliveries: Sequence[tuple[Delivery, str]]) -> None:
         """Send the messages to the dead-letter queue with reason and origin, then delete them.
 
-        A crash in between leaves one twice there, with one origin; `redrive` puts it back once.
+        A crash in between leaves one twice there, with one origin: the redelivery is buried as well, by `ack`, for it
+        cannot be told from one that never got there. `redrive` puts it back once.
         """
         with reachable("bury", self._queue):
             await self._dead.put([(d.handle, reason) for d, reason in deliveries])
-        await self.ack([d for d, _ in deliveries])
+        await self._delete("bury", [d for d, _ in deliveries])
 
     async def recover(self, consumer: str, limit: int) -> list[Delivery]:
         """Return nothing: what was not renewed SQS shows again by itself."""

@@ -1,4 +1,4 @@
-"""Calls of Amazon SQS: batches of ten, the errors of each entry looked at, and its errors in our words."""
+"""Calls of Amazon SQS: batches within its limits, the errors of each entry looked at, and its errors in our words."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from orchestrator.errors import DependencyError
 
 MOST = 10
 """Entries of one batch, and messages of one receive: the limit of the service."""
+LARGEST = 262_144
+"""Bytes of one batch of sends, all messages together. The service takes 1 MiB since August 2025, and as much of one
+message: what is larger than this goes alone. A queue or a region that still has the former limit is content, too."""
 TRIES = 3
 PAUSE_SECONDS = 0.2
 STALE = frozenset({"MessageNotInflight", "ReceiptHandleIsInvalid", "InvalidParameterValue"})
@@ -61,17 +64,37 @@ def _meaning(code: str, queue: str) -> str:
 
 
 async def in_batches(entries: Sequence[Entry], act: Act) -> dict[int, str]:
-    """Send entries ten at a time, the batches side by side; what the service failed at is tried again.
+    """Send entries in batches, side by side; what the service failed at is tried again.
 
     Returns what it refused: index of the entry -> its code.
     """
-    starts = range(0, len(entries), MOST)
-    refused = await asyncio.gather(*(_batch(entries[s : s + MOST], act) for s in starts))
-    return {start + n: code for start, found in zip(starts, refused, strict=True) for n, code in found.items()}
+    refused = await asyncio.gather(*(_batch(batch, act) for batch in _batches(entries)))
+    return {n: code for found in refused for n, code in found.items()}
 
 
-async def _batch(entries: Sequence[Entry], act: Act) -> dict[int, str]:
-    left = {n: {**entry, "Id": str(n)} for n, entry in enumerate(entries)}
+def _batches(entries: Sequence[Entry]) -> list[dict[int, Entry]]:
+    """Part entries by both limits, of number and of bytes; each with its index, which is its `Id`."""
+    batches: list[dict[int, Entry]] = []
+    room = 0
+    for n, entry in enumerate(entries):
+        size = _size(entry)
+        if not batches or len(batches[-1]) == MOST or size > room:
+            batches.append({})
+            room = LARGEST
+        batches[-1][n] = {**entry, "Id": str(n)}
+        room -= size
+    return batches
+
+
+def _size(entry: Entry) -> int:
+    """Return what the service counts of a message: its body, and its attributes' names, types and values."""
+    said = [entry.get("MessageBody", "")]
+    for name, attribute in entry.get("MessageAttributes", {}).items():
+        said += [name, *attribute.values()]
+    return sum(len(part if isinstance(part, bytes) else str(part).encode()) for part in said)
+
+
+async def _batch(left: dict[int, Entry], act: Act) -> dict[int, str]:
     refused: dict[int, str] = {}
     for last in (*[False] * (TRIES - 1), True):
         reply = await act(Entries=list(left.values()))

@@ -96,6 +96,8 @@ class JobTracker:
                 settled.accepted.append((delivery, outcome))
             elif (status := refused[delivery.key]) is None or status in TERMINAL_CHUNK:
                 delivery.ended_as = ChunkStatus(status or ChunkStatus.CANCELLED)
+                if delivery.ended_as is ChunkStatus.FAILED:  # perhaps by us, in a commit whose answer was lost
+                    delivery.reason = outcome.reason
                 settled.ended.append(delivery)
             else:
                 settled.lost.append(delivery)
