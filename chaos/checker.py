@@ -125,6 +125,9 @@ def _check_end(chunk: Row, text: str, may_cancel: bool) -> Iterator[Finding]:
     if chunk["status"] == "cancelled":
         if not may_cancel:
             yield Finding("lost", f"{name} was cancelled by nobody")
+        most = max(0, attempts - 1)  # the last one would have ended it otherwise, and whoever cancels counts none
+        if chunk["attempts"] > most:
+            yield Finding("penalised", f"{name} has {chunk['attempts']} attempts, may have {most}")
     elif chunk["status"] != status:
         kind = "penalised" if chunk["status"] == "failed" else "lost"
         yield Finding(kind, f"{name} is {chunk['status']}, should be {status}: {chunk['error']}")

@@ -23,6 +23,8 @@ def check_events(job: Row, events: Sequence[Row]) -> Iterator[Finding]:
             yield Finding(wrong, f"job {name} has {counted[kind]} events {kind}, should have {count}")
     if kinds and kinds[0] != "queued":
         yield Finding("lost", f"job {name} begins with {kinds[0]}")
+    if "progress" in kinds and "started" not in kinds[: kinds.index("progress")]:
+        yield Finding("lost", f"job {name} had progress before it was started")
     if job["status"] in ENDS and kinds and kinds[-1] != job["status"]:
         yield Finding("lost", f"job {name} goes on with {kinds[-1]} after its end")
     yield from _check_progress(job, events, kinds)

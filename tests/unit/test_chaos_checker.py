@@ -149,6 +149,54 @@ def test_wrong_events_are_found(index: int, values: dict[str, Any], kind: str) -
     assert kind in found(facts, accepted)
 
 
+@pytest.mark.parametrize(
+    "order",
+    [
+        "queued progress started progress failed",
+        "queued progress progress started failed",
+        "queued started progress failed progress",
+        "started queued progress progress failed",
+    ],
+)
+def test_events_out_of_order_are_found(order: str) -> None:
+    """The checker counted `started` and did not look where it stood: progress before it passed."""
+    facts, accepted = sound()
+    data = iter(({"chunks_processed": 1, "chunks_total": 3}, {"chunks_processed": 2, "chunks_total": 3}))
+    last = {"failed": {"chunks_processed": 2}}
+    facts.events = [
+        {"seq": n, "job_id": "j", "type": f"ingestion.{k}", "data": next(data) if k == "progress" else last.get(k, {})}
+        for n, k in enumerate(order.split())
+    ]
+    assert found(facts, accepted) == {"lost": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "attempts", "kinds"),
+    [
+        ("ok 0", 0, {}),
+        ("ok 0", 1, {"penalised": 1}),
+        ("fail:2 0", 2, {}),
+        ("fail:2 0", 3, {"penalised": 1}),
+        ("hang 0", 2, {}),
+        ("hang 0", 3, {"penalised": 1}),
+        ("poison 0", 0, {}),
+        ("poison 0", 1, {"penalised": 1}),
+    ],
+)
+def test_a_cancelled_chunk_has_only_attempts_that_failed(text: str, attempts: int, kinds: dict[str, int]) -> None:
+    """Whatever was counted on a cancelled chunk passed, were it a crash or the cut itself.
+
+    Its last attempt ends a chunk: one that was cancelled had fewer, each of them a run that failed.
+    """
+    facts, accepted = sound()
+    facts.chunks = changed(facts.chunks, 0, status="cancelled", attempts=attempts, content=text)
+    facts.jobs = changed(facts.jobs, 0, processed=1, cancelled=1)
+    facts.events = [*facts.events[:3], {**facts.events[4], "data": {"chunks_processed": 1}}]
+    facts.views = {"j": {"status": "failed", "chunks_processed": "1"}}
+    accepted["j"] = Accepted("j", {**TEXTS, "c0": text}, cancelled=True)
+    assert found(facts, accepted) == kinds
+
+
 def test_what_was_processed_without_a_run_is_lost() -> None:
     """The handlers write down their runs themselves."""
     facts, accepted = sound()
