@@ -127,7 +127,7 @@ async def test_it_waits_for_the_model_limiter(api: Api, ledger: Ledger, redis_ur
         job = queued(1)
         await worker.submit(job)
         found = await reason(api, job, Kind.MODEL_LIMITER)
-        assert "waiting for the model limiter" in found["text"] and found["remedy"] == "orchestrator limits"
+        assert "waiting for the model limiter" in found["text"] and "orchestrator limits" in found["remedy"]
 
 
 async def test_the_step_of_another_job_is_not_its_own(api: Api, ledger: Ledger, redis_url: str) -> None:
@@ -182,7 +182,7 @@ async def test_it_is_tried_again_later(api: Api, ledger: Ledger, redis_url: str)
         await worker.submit(job)
         found = await reason(api, job, Kind.RETRY_LATER)
         assert "attempt 1 of 3 failed: ValueError: model said 500" in found["text"] and found["until"]
-        assert found["remedy"] == f"orchestrator job {job.job_id} --chunks"
+        assert f"orchestrator job {job.job_id} --chunks" in found["remedy"]
 
 
 async def test_its_chunks_are_dead(api: Api, ledger: Ledger, redis_url: str) -> None:
