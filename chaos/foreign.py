@@ -19,6 +19,7 @@ from chaos.facts import Facts
 from chaos.findings import Finding
 from chaos.fleet import Fleet, Reach
 from chaos.plan import LARGEST, Job, Noise, Shape
+from chaos.sending import Sending
 from chaos.watch import Watch
 
 NAME = "chaos"
@@ -100,7 +101,7 @@ class MessageProducers:
     """Everybody who sends messages. Implements Producers."""
 
     def __init__(self, backend: Backend) -> None:
-        self.sending = asyncio.Event()
+        self.sending = Sending()
         self.wrong: list[Finding] = []
         self._backend = backend
         self._numbers = count()
@@ -146,12 +147,10 @@ class MessageProducers:
 
     async def _put(self, messages: Sequence[Message]) -> list[str] | None:
         """Send messages; None when nobody knows which of them have been."""
-        self.sending.set()
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                return await self._backend.put(NAME, messages)
+            with self.sending:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    return await self._backend.put(NAME, messages)
         except Exception:  # whatever its client raises while its server is away
             await asyncio.sleep(PAUSE_SECONDS)
             return None
-        finally:
-            self.sending.clear()

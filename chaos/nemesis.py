@@ -18,19 +18,23 @@ from tests.support.servers import Server
 
 from chaos.fleet import Fleet, Worker
 from chaos.plan import Fault
+from chaos.sending import Sending
 
 CLOCKS = ("-1d", "-3600", "+3600", "+30d", "-2", "+2")
-PATIENCE_SECONDS = 1.0
+PATIENCE_SECONDS = 5.0
+"""So long a kill of the API waits for a submission: one comes along every two seconds or so."""
+AMID_SECONDS = 0.03
 
 
 class Nemesis:
     """Acts on a fleet. Faults of one target wait for each other; those of different targets overlap."""
 
-    def __init__(self, fleet: Fleet, sending: asyncio.Event) -> None:
-        """`sending` is set while a submission is under way."""
+    def __init__(self, fleet: Fleet, sending: Sending) -> None:
         self._fleet = fleet
         self._sending = sending
         self.done: dict[str, int] = {}
+        self.amid = 0
+        """Kills of the API with a submission under way."""
         self.failed: list[str] = []
         """Faults that could not be done."""
         self._acts: dict[str, Callable[[Fault], Awaitable[None]]] = {
@@ -127,9 +131,10 @@ class Nemesis:
     async def _kill_api(self, fault: Fault) -> None:
         """Kill it in the middle of a submission, if one comes along soon."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._sending.wait(), PATIENCE_SECONDS)
-        await asyncio.sleep(fault.chance * 0.03)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._sending.amid(fault.chance * AMID_SECONDS)
         await self._fleet.api.hit(signal.SIGKILL)
+        self.amid += bool(self._sending)  # nobody has had a turn since the signal
 
     async def _signal(self, number: signal.Signals, fault: Fault) -> None:
         await self._worker(fault).unit.hit(number)

@@ -17,6 +17,7 @@ from chaos.facts import Facts
 from chaos.findings import Finding
 from chaos.fleet import Fleet, key_of
 from chaos.plan import Job, Noise
+from chaos.sending import Sending
 
 PAUSE_SECONDS = 0.4
 MALFORMED: Mapping[str, Mapping[bytes, bytes]] = {
@@ -41,7 +42,7 @@ class StreamProducers:
     """Everybody who submits. Implements Producers."""
 
     def __init__(self, fleet: Fleet, stream: str) -> None:
-        self.sending = asyncio.Event()
+        self.sending = Sending()
         self.wrong: list[Finding] = []
         self._fleet = fleet
         self._stream = stream
@@ -125,8 +126,8 @@ class StreamProducers:
             headers["Idempotency-Key"] = job.name
         while True:
             try:
-                self.sending.set()
-                response = await self._http.post("/lightrag/ingest-async", json=body, headers=headers)
+                with self.sending:
+                    response = await self._http.post("/lightrag/ingest-async", json=body, headers=headers)
             except httpx.HTTPError:
                 if not job.keyed:
                     return None  # nobody knows whether it was accepted, and nobody may send it again
@@ -140,8 +141,6 @@ class StreamProducers:
                     what = f"{job.name} was refused: {response.status_code} {response.text[:300]}"
                     self.wrong.append(Finding("lost", what))
                     return None
-            finally:
-                self.sending.clear()
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _cancel(self, job: Job, job_id: str) -> None:

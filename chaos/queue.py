@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -11,13 +10,14 @@ from chaos.facts import Facts
 from chaos.findings import Finding
 from chaos.fleet import Fleet, Reach
 from chaos.plan import Job, Noise, Shape
+from chaos.sending import Sending
 from chaos.watch import Watch
 
 
 class Producers(Protocol):
     """Everybody who puts work on the queue."""
 
-    sending: asyncio.Event  # set while a submission is under way
+    sending: Sending
     wrong: list[Finding]  # what they found themselves
 
     async def submit(self, job: Job) -> None:

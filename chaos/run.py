@@ -20,9 +20,9 @@ from chaos.plan import Job, Noise, Plan, make
 from chaos.queue import Queue
 
 START_SECONDS = 120.0
-QUICK_SECONDS = 3.0
+QUICK_SECONDS, SLOWEST_PACE = 3.0, 4.0
 """Within these all workers begin on a machine that is not busy. Where they take longer everything comes slower in that
-proportion: else workers would live too short there to get anything done."""
+proportion: else workers would live too short there to get anything done. At most so many times: a run has to end."""
 PATIENT_LOOKS = 120
 LOOK_SECONDS = 0.5
 """After the last fault something happens within so many looks (a minute; more on a machine on which a look takes long),
@@ -37,6 +37,11 @@ Until = Callable[[Finding], bool]
 def nothing(finding: Finding) -> bool:
     """Go on to the end, whatever is found."""
     return False
+
+
+def pace_after(start_seconds: float) -> float:
+    """Return how many times slower everything comes where the workers took so long to begin. Pure."""
+    return min(SLOWEST_PACE, max(1.0, start_seconds / QUICK_SECONDS))
 
 
 @dataclass(slots=True)
@@ -104,7 +109,7 @@ class _Run:
         self._watching = asyncio.create_task(self._watch.run())
         try:
             ready = time.monotonic()
-            self._pace = max(1.0, (ready - began) / QUICK_SECONDS)
+            self._pace = pace_after(ready - began)
             await self._disturb()
             await self._nemesis.heal()
             calm = time.monotonic()
@@ -241,6 +246,8 @@ class _Run:
             notes += [f"{kind}: {f.what}" for f in self._found if f.kind == kind][:SHOWN]
         notes += [f"wrote {n} times: {what}" for unit in self._fleet.units for what, n in unit.errors().items()]
         notes.append(f"faults done: {self._nemesis.done}; looks: {self._watch.looks}")
+        if kills := self._nemesis.done.get("api kill"):
+            notes.append(f"kills of the API in the middle of a submission: {self._nemesis.amid} of {kills}")
         notes.append("lives: " + ", ".join(f"{unit.name} {unit.lives}" for unit in self._fleet.units))
         faults = sum(self._nemesis.done.values())
         return Report({"faults": faults, "chunks": self._chunks, **totals(self._found)}, self._found, notes)

@@ -23,7 +23,7 @@ async def test_a_sick_host_is_told_from_a_well_one(database: str, redis_url: str
         away = await run(
             "doctor", *options, "--url", "http://127.0.0.1:1", "--key-file", str(home / "credentials/api-keys")
         )
-        assert away.code == 1 and "systemctl status orchestrator-api" in away.out
+        assert away.code == 1 and "systemctl restart orchestrator-api" in away.out
         async with program(home, "api", *options) as api:
             cli = client_of(api, home)
             asked = ["doctor", *options, "-o", "json"]
@@ -31,7 +31,7 @@ async def test_a_sick_host_is_told_from_a_well_one(database: str, redis_url: str
             assert (alone.code, [f["complaint"] for f in alone.json["findings"]]) == (1, ["no_worker"])
             job = await fleet.submit(1)
             why = await cli("why", job.job_id)
-            assert why.code == 0 and "no worker of type lightrag" in why.out and "systemctl status" in why.out
+            assert why.code == 0 and "no worker of type lightrag" in why.out and "systemctl restart" in why.out
             assert (await cli("why", "nobody")).code == 1
             async with fleet.worker():
                 await fleet.ended(job)

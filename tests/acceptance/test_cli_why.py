@@ -105,9 +105,9 @@ Make = Callable[[Api], Awaitable[NewJob]]
 @pytest.mark.parametrize(
     ("make", "says", "remedy"),
     [
-        (nobody_works, "no worker of type lightrag", "systemctl status orchestrator-worker@lightrag"),
+        (nobody_works, "no worker of type lightrag", "systemctl restart orchestrator-worker@lightrag"),
         (held_back, "paused by anna", "orchestrator resume tenant alpha"),
-        (too_early, "no earlier than", ""),
+        (too_early, "no earlier than", "nothing to do but wait"),
         (spent, "cost 0.75 of a budget of 0.5\n", "orchestrator budget {job} AMOUNT"),
         (behind, "beside 7 chunks of tenant alpha", "--priority high"),
         (flushed, "5 entries of queue", "orchestrator doctor --fix"),

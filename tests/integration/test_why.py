@@ -17,6 +17,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.ledger.jobs import NewJob
 from orchestrator.limits.endpoint import Endpoint
 from orchestrator.limits.limiter import Limiter
+from orchestrator.limits.reason import WAITING
 from orchestrator.tracker.relay import Relay
 from orchestrator.why.reasons import Kind
 from tests.support.api import STREAM, Api, api_over
@@ -126,7 +127,33 @@ async def test_it_waits_for_the_model_limiter(api: Api, ledger: Ledger, redis_ur
         job = queued(1)
         await worker.submit(job)
         found = await reason(api, job, Kind.MODEL_LIMITER)
-        assert "waiting for the model limiter" in found["text"] and found["remedy"] == "orchestrator limits"
+        assert "waiting for the model limiter" in found["text"] and "orchestrator limits" in found["remedy"]
+
+
+async def test_the_step_of_another_job_is_not_its_own(api: Api, ledger: Ledger, redis_url: str) -> None:
+    """A slot says the step of what it has held for longest. All jobs in its hands were said to be at that step.
+
+    So one whose chunks were at work was told to wait for the model limiter.
+    """
+    waits, works = queued(1), queued(1)
+
+    async def work(delivery: Delivery, context: Context) -> Result:
+        context.step(f"{WAITING} (llm: m)" if delivery.job_id == waits.job_id else "asking the model")
+        await asyncio.Event().wait()
+        return Result()
+
+    async with AsyncExitStack() as stack:
+        worker = await work_on(stack, ledger, redis_url, work, size=1, timeout_seconds=60.0)
+        await worker.submit(waits)
+        await reason(api, waits, Kind.MODEL_LIMITER, WAITING)
+        await worker.submit(works)
+
+        async def held() -> list[dict[str, Any]]:
+            return [r for r in await asked(api, works) if "held by h-lightrag-0" in r["text"]]
+
+        [found] = await wait_until(held, what="a reason to be held")
+        assert found["kind"] == Kind.HELD and found["text"].endswith("at step: at work")
+        await reason(api, waits, Kind.MODEL_LIMITER, WAITING)
 
 
 async def test_it_is_held_by_a_dead_worker(api: Api, ledger: Ledger, redis_url: str) -> None:
@@ -155,7 +182,7 @@ async def test_it_is_tried_again_later(api: Api, ledger: Ledger, redis_url: str)
         await worker.submit(job)
         found = await reason(api, job, Kind.RETRY_LATER)
         assert "attempt 1 of 3 failed: ValueError: model said 500" in found["text"] and found["until"]
-        assert found["remedy"] == f"orchestrator job {job.job_id} --chunks"
+        assert f"orchestrator job {job.job_id} --chunks" in found["remedy"]
 
 
 async def test_its_chunks_are_dead(api: Api, ledger: Ledger, redis_url: str) -> None:
@@ -193,6 +220,20 @@ async def test_it_is_queued_behind_others(api: Api, ledger: Ledger) -> None:
     assert "7 chunks of tenant alpha" in found["text"] and "band low" in found["text"] and found["chunks"] == 2
     as_tenant = next(r for r in await asked(api, mine, "beta") if r["kind"] == Kind.QUEUED_BEHIND)
     assert "7 chunks of other tenants" in as_tenant["text"] and "alpha" not in as_tenant["text"]
+
+
+async def test_nobody_is_behind_what_is_paused_or_of_a_lower_band(api: Api, ledger: Ledger) -> None:
+    """All chunks of the queue were counted: of tenants and jobs that are paused, and of bands that come after."""
+    mine, held_back = queued(2, tenant="beta"), queued(5, tenant="beta")
+    for job in (mine, held_back, queued(13, tenant="gamma"), queued(17, tenant="alpha", priority=Priority.LOW)):
+        await ledger.jobs.create(job)
+    await ledger.pauses.put(Scope.TENANT, "gamma", "", "anna")
+    await ledger.pauses.put(Scope.JOB, held_back.job_id, "", "anna")
+    assert not [r for r in await asked(api, mine) if r["kind"] == Kind.QUEUED_BEHIND]
+    for job in (queued(7, tenant="alpha"), queued(11, tenant="alpha", priority=Priority.HIGH)):
+        await ledger.jobs.create(job)
+    found = await reason(api, mine, Kind.QUEUED_BEHIND)
+    assert found["text"].endswith("beside 18 chunks of tenant alpha")
 
 
 async def test_redis_does_not_answer(ledger: Ledger, redis_process: Server, redis_url: str) -> None:

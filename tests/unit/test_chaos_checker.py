@@ -143,23 +143,30 @@ def test_a_wrong_chunk_is_found(index: int, values: dict[str, Any], kind: str) -
 
 
 @pytest.mark.parametrize(
-    ("index", "values", "kind"),
+    ("text", "attempts", "kinds"),
     [
-        (0, {"type": "ingestion.progress"}, "lost"),
-        (1, {"type": "ingestion.paused"}, "lost"),
-        (2, {"type": "ingestion.started"}, "counted_twice"),
-        (3, {"data": {"chunks_processed": 1, "chunks_total": 3}}, "counted_twice"),
-        (3, {"type": "ingestion.failed"}, "counted_twice"),
-        (4, {"type": "ingestion.completed"}, "lost"),
-        (4, {"data": {"chunks_processed": 3}}, "counted_twice"),
+        ("ok 0", 0, {}),
+        ("ok 0", 1, {"penalised": 1}),
+        ("fail:2 0", 2, {}),
+        ("fail:2 0", 3, {"penalised": 1}),
+        ("hang 0", 2, {}),
+        ("hang 0", 3, {"penalised": 1}),
+        ("poison 0", 0, {}),
+        ("poison 0", 1, {"penalised": 1}),
     ],
 )
-def test_wrong_events_are_found(index: int, values: dict[str, Any], kind: str) -> None:
-    """Each state once, in order, and progress that only grows to what was processed."""
+def test_a_cancelled_chunk_has_only_attempts_that_failed(text: str, attempts: int, kinds: dict[str, int]) -> None:
+    """Whatever was counted on a cancelled chunk passed, were it a crash or the cut itself.
+
+    Its last attempt ends a chunk: one that was cancelled had fewer, each of them a run that failed.
+    """
     facts, accepted = sound()
-    events = changed(facts.events, index, **{"data": {"chunks_processed": 1, "chunks_total": 3}, **values})
-    facts.events = changed(events, index, **values)
-    assert kind in found(facts, accepted)
+    facts.chunks = changed(facts.chunks, 0, status="cancelled", attempts=attempts, content=text)
+    facts.jobs = changed(facts.jobs, 0, processed=1, cancelled=1)
+    facts.events = [*facts.events[:3], {**facts.events[4], "data": {"chunks_processed": 1}}]
+    facts.views = {"j": {"status": "failed", "chunks_processed": "1"}}
+    accepted["j"] = Accepted("j", {**TEXTS, "c0": text}, cancelled=True)
+    assert found(facts, accepted) == kinds
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from chaos.mutations import BUGS
 from chaos.net import Link
 from chaos.own import OwnStream
 from chaos.plan import LARGEST, LASTS, WEIGHTS, Plan, Shape, make
+from chaos.run import pace_after
 from chaos.unit import explained
 
 from tests.support.servers import Server
@@ -45,6 +46,12 @@ def test_a_plan_is_shaped_by_its_queue() -> None:
     assert not {"api kill", "queue kill"} & {fault.kind for fault in plan.faults}
     assert max(len(job.chunks) for job in plan.jobs) == 40
     assert {noise.kind for noise in plan.noise} == {"noise"}
+
+
+@pytest.mark.parametrize(("start_seconds", "pace"), [(0.5, 1.0), (3.0, 1.0), (6.0, 2.0), (12.0, 4.0), (90.0, 4.0)])
+def test_a_slow_machine_gets_more_time_but_not_without_end(start_seconds: float, pace: float) -> None:
+    """Nothing bounded it: a minute and a half to start made hours of six minutes."""
+    assert pace_after(start_seconds) == pace
 
 
 def test_workers_reach_a_queue_over_their_link() -> None:

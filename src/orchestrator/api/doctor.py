@@ -30,7 +30,7 @@ class FindingView(BaseModel):
     complaint: Complaint
     worker_type: str = Field(description="empty: it concerns all of them")
     text: str
-    remedy: str = Field(description="a command, or what to look at")
+    remedy: str = Field(description="a command that mends it, or that only waiting does")
     safe: bool = Field(description="POST /doctor mends it")
 
 

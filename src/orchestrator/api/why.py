@@ -27,7 +27,7 @@ class ReasonView(BaseModel):
 
     kind: Kind
     text: str
-    remedy: str = Field(description="a command, or what to look at; empty: nothing is to be done")
+    remedy: str = Field(description="a command that mends it, or that only waiting does; empty: nothing is held up")
     until: datetime | None = Field(description="when it ends by itself")
     chunks: int = Field(description="chunks of the job it concerns; 0: all, or it is not of chunks")
 

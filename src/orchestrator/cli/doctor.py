@@ -25,7 +25,9 @@ from orchestrator.errors import DependencyError, OrchestratorError
 from orchestrator.settings import WorkerPoolSettings
 from orchestrator.settings.credentials import Credentials
 from orchestrator.settings.load import load
+from orchestrator.why import remedies
 
+KEYS = "ansible-playbook site.yml writes the key of the command line anew; --key-file must hold one of all tenants"
 SYSTEMD = Path("/run/systemd/system")
 Fix = Annotated[bool, typer.Option("--fix", help="Mend what cannot lose work or do it twice.")]
 
@@ -51,7 +53,8 @@ def doctor(
         found += diagnosis["findings"]
         done = diagnosis["done"]
     except OrchestratorError as error:
-        found.append(_finding("api", str(error), "systemctl status orchestrator-api"))
+        away = isinstance(error, DependencyError)
+        found.append(_finding("api", str(error), remedies.restart("orchestrator-api") if away else KEYS))
     if output is Format.JSON:
         emit({"well": not found, "findings": found, "done": done})
     else:
@@ -88,7 +91,7 @@ async def _postgresql(dsn: str) -> list[dict[str, Any]]:
         ledger = await Ledger.open(dsn, connections=1, name="orchestrator doctor")
         await ledger.close()
     except DependencyError as error:
-        return [_finding("postgresql", str(error), "systemctl status postgresql")]
+        return [_finding("postgresql", str(error), remedies.restart("postgresql"))]
     except asyncpg.PostgresError as error:  # its message names role and database, never the password
         text = f"PostgreSQL refuses the role of credential postgres-dsn: {error}"
         return [_finding("wrong_credentials", text, "ansible-playbook site.yml writes roles and credentials anew")]
@@ -105,10 +108,10 @@ async def _redis(url: str) -> list[dict[str, Any]]:
         await client.ping()
     except (AuthenticationError, NoPermissionError) as error:
         text = f"Redis refuses the user of credential redis-url: {error}"
-        return [_finding("wrong_credentials", text, "ansible-playbook site.yml writes users and credentials anew")]
+        return [_finding("wrong_credentials", text, remedies.REDIS_REFUSES)]
     except (RedisError, OSError) as error:
         text = f"Redis does not answer ({type(error).__name__})"
-        return [_finding("redis", text, "systemctl status redis-server")]
+        return [_finding("redis", text, remedies.REDIS_AWAY)]
     finally:
         await client.aclose()
     return []
@@ -136,4 +139,5 @@ def _unit(unit: str) -> dict[str, Any] | None:
     if values.get("LoadState") == "not-found" or (values.get("ActiveState") == "active" and not waiting):
         return None
     said = f": {values['StatusText']}" if values.get("StatusText") else ""
-    return _finding("unit", f"{unit} is {values.get('ActiveState', 'unknown')}{said}", f"journalctl -u {unit} -n 50")
+    remedy = f"{remedies.WAIT}: it goes on by itself once what it waits for is there" if waiting else None
+    return _finding("unit", f"{unit} is {values.get('ActiveState', 'unknown')}{said}", remedy or remedies.restart(unit))

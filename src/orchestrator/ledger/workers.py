@@ -17,7 +17,8 @@ class Pulse:
     tasks_processed: int
     busy: int  # deliveries in its hands
     chunks_per_second: float  # over the last minute
-    step: str = ""
+    step: str = ""  # of the delivery that it has held for longest
+    step_job: str = ""  # the job of that delivery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,7 @@ class Workers:
             [p.busy for p in pulses],
             [p.chunks_per_second for p in pulses],
             [p.step for p in pulses],
+            [p.step_job for p in pulses],
         )
 
     async def stopped(self, consumers: Sequence[str]) -> None:

@@ -214,7 +214,8 @@ class Pool:
     def _pulse(self, consumer: str, slot: Slot) -> Pulse:
         meter = self._meters[consumer]
         longest = min(slot.held.values(), key=lambda h: h.since, default=None)
-        return Pulse(consumer, meter.total, len(slot.held), meter.per_second(), longest.doing if longest else "")
+        step = (longest.doing, longest.delivery.job_id) if longest else ("", "")
+        return Pulse(consumer, meter.total, len(slot.held), meter.per_second(), *step)
 
     def alive(self) -> bool:
         """Return whether everything moves: what feeds the watchdog."""

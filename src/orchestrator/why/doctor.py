@@ -13,8 +13,10 @@ from orchestrator.limits.reason import THROTTLED
 from orchestrator.limits.view import LimitView
 from orchestrator.settings import WorkerTypeSettings
 from orchestrator.sources.base import Source
+from orchestrator.why import remedies
 from orchestrator.why.facts import missing_entries
-from orchestrator.why.model import TROUBLES, trouble
+from orchestrator.why.model import SLOWED, TROUBLES, trouble
+from orchestrator.why.situation import REFUSED
 
 STILL_SECONDS = 600.0
 """A job that should move and has not for so long is named."""
@@ -114,7 +116,7 @@ def throttled(limits: Sequence[LimitView]) -> list[Finding]:
             Complaint.MODEL,
             "",
             f"{THROTTLED}: {v.kind} {v.url} wants no call before {v.throttled_until:%Y-%m-%d %H:%M:%S} UTC",
-            "orchestrator limits",
+            SLOWED,
         )
         for v in limits
         if v.throttled_until is not None
@@ -122,24 +124,23 @@ def throttled(limits: Sequence[LimitView]) -> list[Finding]:
 
 
 def _workers(s: Look) -> Iterator[Finding]:
-    unit = f"orchestrator-worker@{s.name}"
     if s.alive == 0:
-        look_at = f"systemctl status {unit}; journalctl -u {unit} -n 50"
-        yield Finding(Complaint.NO_WORKER, s.name, "no worker was seen within a lease", look_at)
+        yield Finding(Complaint.NO_WORKER, s.name, "no worker was seen within a lease", remedies.worker(s.name))
     elif s.alive < s.slots:
         text = f"{s.alive} of {s.slots} slots were seen within a lease"
-        yield Finding(Complaint.FEW_WORKERS, s.name, text, f"systemctl status {unit}")
+        yield Finding(Complaint.FEW_WORKERS, s.name, text, remedies.worker(s.name))
 
 
 def _queue(s: Look) -> Iterator[Finding]:
     if s.redis:
-        yield Finding(Complaint.REDIS, s.name, s.redis, "systemctl status redis-server")
+        remedy = remedies.REDIS_REFUSES if s.redis.startswith(REFUSED) else remedies.REDIS_AWAY
+        yield Finding(Complaint.REDIS, s.name, s.redis, remedy)
     if s.missing:
         text = f"Redis and the ledger disagree: {s.missing} entries of queue {s.queue} are gone from Redis"
-        yield Finding(Complaint.DISAGREE, s.name, text, "orchestrator doctor --fix", safe=True)
+        yield Finding(Complaint.DISAGREE, s.name, text, remedies.FIX, safe=True)
     if s.stranded:
         text = f"{s.stranded} chunks are in the hands of workers that are dead"
-        yield Finding(Complaint.STRANDED, s.name, text, "orchestrator doctor --fix", safe=True)
+        yield Finding(Complaint.STRANDED, s.name, text, remedies.FIX, safe=True)
 
 
 def _models(s: Look) -> Iterator[Finding]:
@@ -152,8 +153,8 @@ def _models(s: Look) -> Iterator[Finding]:
 
 def _work(s: Look) -> Iterator[Finding]:
     if s.dead:
-        listed = f"orchestrator dead-letters list --type {s.name}"
-        yield Finding(Complaint.DEAD_LETTERS, s.name, f"{s.dead} dead letters wait for a decision", listed)
+        ours = "; ".join(f"orchestrator dead-letters {act} --type {s.name}" for act in ("list", "retry"))
+        yield Finding(Complaint.DEAD_LETTERS, s.name, f"{s.dead} dead letters wait for a decision", ours)
     for pause in s.pauses:
         text = f"{pause.scope.value} {pause.name} is paused by {pause.by}" + (
             f": {pause.reason}" if pause.reason else ""

@@ -33,7 +33,7 @@ async def situation(
     queued = await database.row("why_queued", job.job_id)
     assert queued is not None  # an aggregate always has its row
     held = await database.fetch("why_held", job.job_id)
-    ahead = await database.fetch("why_ahead", job.job_id, job.queue)
+    ahead = await database.fetch("why_ahead", job.job_id, job.queue, job.priority.value)
     undispatched = await database.value("why_undispatched", job.job_id)
     alive = await ledger.workers.alive(lease_seconds)
     redis, missing = await missing_entries(ledger, job.worker_type, job.queue, depth) if depth else ("", 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator.limits.reason import NO_CREDENTIALS, NO_MODEL, THROTTLED
+from orchestrator.why.remedies import DEPLOY, WAIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +17,10 @@ class Trouble:
     credentials: bool = False
 
 
-_LOOK = "orchestrator limits; curl llm_base_url and embedding_base_url of the settings"
-_KEY = "put a valid key into credential llm-api-key or embedding-api-key, restart"
-TROUBLES = (Trouble(NO_CREDENTIALS, _KEY, credentials=True), Trouble(NO_MODEL, _LOOK), Trouble(THROTTLED, _LOOK))
+_KEY = f"put a valid key into orchestrator_base_llm_api_key or orchestrator_base_embedding_api_key, then {DEPLOY}"
+_AWAY = f"bring it back, or set llm_base_url or embedding_base_url to another, then {DEPLOY}; see orchestrator limits"
+SLOWED = f"{WAIT}: it goes on by itself; orchestrator limits says when"
+TROUBLES = (Trouble(NO_CREDENTIALS, _KEY, credentials=True), Trouble(NO_MODEL, _AWAY), Trouble(THROTTLED, SLOWED))
 
 
 def trouble(error: str) -> Trouble | None:

@@ -10,10 +10,17 @@ from enum import StrEnum
 
 from orchestrator.jobs import TERMINAL_JOB, JobStatus, Scope
 from orchestrator.limits.reason import WAITING
+from orchestrator.why import remedies
 from orchestrator.why.model import trouble
+from orchestrator.why.remedies import DEPLOY, WAIT
 from orchestrator.why.situation import OTHERS, REFUSED, Holding, Later, Situation
 
 BUDGET = "budget"
+IN_TURN = (
+    f"{WAIT}: calls take turns; orchestrator limits shows them. If LIMIT is at CEILING there, raise "
+    f"orchestrator_workers_llm_max_concurrency or orchestrator_workers_embedding_max_concurrency, then {DEPLOY}"
+)
+AGAIN = "orchestrator submit: submit it again, for what has ended does not go on"
 
 
 class Kind(StrEnum):
@@ -43,7 +50,7 @@ class Reason:
 
     kind: Kind
     text: str
-    remedy: str = ""  # a command, or what to look at; empty: nothing is to be done
+    remedy: str = ""  # a command that mends it, or that only waiting does; empty: nothing is held up
     until: datetime | None = None  # when it ends by itself
     chunks: int = 0
 
@@ -54,7 +61,7 @@ def reasons(s: Situation) -> list[Reason]:
         return list(_ended(s))
     found = [*_held_back(s), *_nobody(s), *_redis(s), *_later(s), *_holding(s), *_queued(s), *_dead(s)]
     return found or [
-        Reason(Kind.NEXT, "nothing holds it up: its chunks are next", f"orchestrator watch {s.job.job_id}")
+        Reason(Kind.NEXT, "nothing holds it up: its chunks are next", f"{WAIT}: orchestrator watch {s.job.job_id}")
     ]
 
 
@@ -66,7 +73,7 @@ def _ended(s: Situation) -> Iterator[Reason]:
     if job.failed:
         yield from _dead(s)
     elif job.status is JobStatus.CANCELLED:
-        yield Reason(Kind.ENDED, f"{job.cancelled} of {job.chunks_total} chunks were cancelled", "submit it again")
+        yield Reason(Kind.ENDED, f"{job.cancelled} of {job.chunks_total} chunks were cancelled", AGAIN)
 
 
 def _held_back(s: Situation) -> Iterator[Reason]:
@@ -81,26 +88,25 @@ def _held_back(s: Situation) -> Iterator[Reason]:
             yield Reason(Kind.PAUSED, text, f"orchestrator resume {pause.scope.value} {pause.name}")
     if s.job.not_before is not None and s.job.not_before > s.now:
         text = f"it was submitted to start no earlier than {_time(s.job.not_before)}"
-        yield Reason(Kind.DELAYED, text, until=s.job.not_before, chunks=s.job.queued)
+        begins = f"{WAIT}: it begins by itself"
+        yield Reason(Kind.DELAYED, text, begins, until=s.job.not_before, chunks=s.job.queued)
 
 
 def _nobody(s: Situation) -> Iterator[Reason]:
     if s.alive == 0:
-        unit = f"orchestrator-worker@{s.job.worker_type}"
         text = f"no worker of type {s.job.worker_type} was seen in the last {s.lease_seconds:g} s"
-        yield Reason(Kind.NO_WORKER, text, f"systemctl status {unit}; journalctl -u {unit} -n 50")
+        yield Reason(Kind.NO_WORKER, text, remedies.worker(s.job.worker_type))
 
 
 def _redis(s: Situation) -> Iterator[Reason]:
     if s.redis:
-        look = "systemctl status redis-server; the user and password are in credential redis-url"
-        kind = Kind.WRONG_CREDENTIALS if s.redis.startswith(REFUSED) else Kind.REDIS_AWAY
-        yield Reason(kind, f"work is dispatched by Redis, and {s.redis}", look)
+        kind, remedy = Kind.REDIS_AWAY, remedies.REDIS_AWAY
+        if s.redis.startswith(REFUSED):
+            kind, remedy = Kind.WRONG_CREDENTIALS, remedies.REDIS_REFUSES
+        yield Reason(kind, f"work is dispatched by Redis, and {s.redis}", remedy)
     elif s.missing > 0:
         text = f"Redis and the ledger disagree: {s.missing} entries of queue {s.job.queue} are gone from Redis"
-        yield Reason(
-            Kind.DISAGREE, text, "orchestrator doctor --fix (the reconciler does it by itself within a minute)"
-        )
+        yield Reason(Kind.DISAGREE, text, remedies.FIX)
 
 
 def _later(s: Situation) -> Iterator[Reason]:
@@ -112,10 +118,11 @@ def _put_off(s: Situation, later: Later) -> Reason:
     when = f"{later.chunks} chunks wait to be tried again, the first at {_time(later.due_at)}"
     error = later.error or "no reason was given"
     tries = f"attempt {later.attempts} of {s.retry_attempts} failed" if later.attempts else "no attempt was made"
-    kind, look = Kind.RETRY_LATER, f"orchestrator job {s.job.job_id} --chunks"
+    kind = Kind.RETRY_LATER
+    remedy = f"{WAIT}: they are tried again by themselves; orchestrator job {s.job.job_id} --chunks shows each"
     if (found := trouble(error)) is not None:
-        kind, look = Kind.WRONG_CREDENTIALS if found.credentials else Kind.MODEL_AWAY, found.remedy
-    return Reason(kind, f"{when}; {tries}: {error}", look, until=later.due_at, chunks=later.chunks)
+        kind, remedy = Kind.WRONG_CREDENTIALS if found.credentials else Kind.MODEL_AWAY, found.remedy
+    return Reason(kind, f"{when}; {tries}: {error}", remedy, until=later.due_at, chunks=later.chunks)
 
 
 def _holding(s: Situation) -> Iterator[Reason]:
@@ -130,13 +137,14 @@ def _held(s: Situation, h: Holding) -> Reason:
         last = "was never seen" if silent is None else "has stopped" if h.gone else f"was last seen {silent:.0f} s ago"
         until = max(h.since, h.seen_at or h.since) + timedelta(seconds=s.lease_seconds)
         text = f"{h.chunks} chunks are held by {h.consumer}, which {last}; others take them when their lease ends"
-        return Reason(Kind.HELD_BY_DEAD, text, "systemctl status orchestrator-workers", until=until, chunks=h.chunks)
+        remedy = f"{WAIT}; to bring it back, on its host: {remedies.worker(s.job.worker_type)}"
+        return Reason(Kind.HELD_BY_DEAD, text, remedy, until=until, chunks=h.chunks)
     step = h.step or "at work"
     if step.startswith(WAITING):
         text = f"{h.chunks} chunks are held by {h.consumer} for {seconds:.0f} s, {step}"
-        return Reason(Kind.MODEL_LIMITER, text, "orchestrator limits", chunks=h.chunks)
+        return Reason(Kind.MODEL_LIMITER, text, IN_TURN, chunks=h.chunks)
     text = f"{h.chunks} chunks are held by {h.consumer} for {seconds:.0f} s, at step: {step}"
-    return Reason(Kind.HELD, text, f"orchestrator watch {s.job.job_id}", chunks=h.chunks)
+    return Reason(Kind.HELD, text, f"{WAIT}: it is at work; orchestrator watch {s.job.job_id}", chunks=h.chunks)
 
 
 def _queued(s: Situation) -> Iterator[Reason]:
@@ -145,9 +153,8 @@ def _queued(s: Situation) -> Iterator[Reason]:
     listed = ", ".join(f"{a.chunks} chunks of {_whose(s, a.tenant)}" for a in s.ahead)
     waits = f"{s.ready} chunks wait in queue {s.job.queue} ({s.undispatched} of them not yet on the stream)"
     text = f"{waits}, band {s.job.priority.value}, beside {listed}"
-    yield Reason(
-        Kind.QUEUED_BEHIND, text, "tenants take turns; submit with --priority high to go first", chunks=s.ready
-    )
+    remedy = f"{WAIT}: tenants take turns; a job goes first that was submitted by orchestrator submit --priority high"
+    yield Reason(Kind.QUEUED_BEHIND, text, remedy, chunks=s.ready)
 
 
 def _whose(s: Situation, tenant: str) -> str:

@@ -23,7 +23,7 @@ class Holding:
     consumer: str
     chunks: int
     since: datetime  # of the oldest of them
-    step: str  # what its longest run said last
+    step: str  # what its longest run said last; empty where that is of another job
     seen_at: datetime | None  # its last heartbeat; None: it never had one
     gone: bool  # stopped, or begun again since
 
@@ -40,7 +40,7 @@ class Later:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ahead:
-    """Chunks of another tenant, or of other jobs of the same, in the same queue."""
+    """Chunks of another tenant, or of other jobs of the same, in its queue: nothing paused, and no lower band."""
 
     tenant: str
     chunks: int

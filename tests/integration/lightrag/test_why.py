@@ -90,5 +90,5 @@ async def test_what_keeps_a_model_from_answering_is_named(
     words, *kinds = expected
     assert [reason["kind"], finding["complaint"]] == kinds
     for said in (reason, finding):
-        assert words in said["text"] and ("api-key" if fault == "key" else "orchestrator limits") in said["remedy"]
+        assert words in said["text"] and ("api_key" if fault == "key" else "orchestrator limits") in said["remedy"]
     assert reason["until"] and not finding["safe"]
