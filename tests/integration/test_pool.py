@@ -89,23 +89,6 @@ async def test_x02_a_failing_chunk_is_retried_then_dead_while_its_siblings_go_on
     assert [n for c, n in worker.handler.runs if c == "c0"] == [1, 2, 3]
 
 
-async def test_x10_the_rate_is_of_what_was_processed(ledger: Ledger, redis_url: str) -> None:
-    """Whatever left a slot was counted: with the model away a queue that stood still had its chunks a second."""
-
-    async def work(delivery: Delivery, context: Context) -> Result:
-        if delivery.attempt < 3:
-            raise RetryError("the model is away")
-        return Result()
-
-    async with system(ledger, redis_url, work) as worker:
-        job = new_job(4)
-        await worker.submit(job)
-        assert (await worker.ended(job.job_id)).processed == 4
-        await wait_until(worker.empty)
-        assert sum(pulse.tasks_processed for pulse in worker.pool.pulses()) == 4
-    assert len(worker.handler.runs) == 12
-
-
 async def test_x08_a_hanging_handler_is_timed_out(ledger: Ledger, redis_url: str) -> None:
     """The seed's timeout was never used: a hung chunk held its worker for ever."""
 

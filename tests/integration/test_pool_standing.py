@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from orchestrator.deliveries import Delivery, Result
+from orchestrator.errors import RetryError
 from orchestrator.handlers.base import Context
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.schema import migrate
@@ -67,3 +68,20 @@ async def moves(worker: System) -> bool:
 async def at_work(worker: System) -> bool:
     """Return whether a run has begun."""
     return bool(worker.handler.runs)
+
+
+async def test_x10_the_rate_is_of_what_was_processed(ledger: Ledger, redis_url: str) -> None:
+    """Whatever left a slot was counted: with the model away a queue that stood still had its chunks a second."""
+
+    async def work(delivery: Delivery, context: Context) -> Result:
+        if delivery.attempt < 3:
+            raise RetryError("the model is away")
+        return Result()
+
+    async with system(ledger, redis_url, work) as worker:
+        job = new_job(4)
+        await worker.submit(job)
+        assert (await worker.ended(job.job_id)).processed == 4
+        await wait_until(worker.empty)
+        assert sum(pulse.tasks_processed for pulse in worker.pool.pulses()) == 4
+    assert len(worker.handler.runs) == 12

@@ -83,19 +83,6 @@ def test_a_sound_ledger_has_nothing_wrong() -> None:
     assert found(*sound()) == {}
 
 
-@pytest.mark.parametrize(
-    ("receipt", "reason", "lost"),
-    [("9-0", "malformed", 0), ("9-0", "another", 1), ("6-0", "malformed", 1), ("job-9", "malformed", 1)],
-)
-def test_an_entry_that_a_drain_gave_back_is_buried_under_another_id(receipt: str, reason: str, lost: int) -> None:
-    """Read by a worker that was just told to stop, it was called lost. But its letter has to be its own."""
-    facts, accepted = sound()
-    facts.letters.append({**facts.letters[1], "id": 3, "receipt": receipt, "reason": reason})  # type: ignore[attr-defined]
-    malformed = {"7-0": "nul", "8-0": "nul"}
-    findings = judge(facts, accepted, malformed=malformed, permanent=PERMANENT, max_deliveries=MOST)
-    assert totals(findings)["lost"] == lost
-
-
 def changed(rows: Iterable[Any], index: int, **values: Any) -> list[Any]:
     """Return rows of which one has other values."""
     return [{**row, **values} if n == index else row for n, row in enumerate(rows)]
@@ -140,54 +127,6 @@ def test_a_wrong_chunk_is_found(index: int, values: dict[str, Any], kind: str) -
     facts, accepted = sound()
     facts.chunks = changed(facts.chunks, index, **values)
     assert kind in found(facts, accepted)
-
-
-@pytest.mark.parametrize(
-    ("text", "attempts", "kinds"),
-    [
-        ("ok 0", 0, {}),
-        ("ok 0", 1, {"penalised": 1}),
-        ("fail:2 0", 2, {}),
-        ("fail:2 0", 3, {"penalised": 1}),
-        ("hang 0", 2, {}),
-        ("hang 0", 3, {"penalised": 1}),
-        ("poison 0", 0, {}),
-        ("poison 0", 1, {"penalised": 1}),
-    ],
-)
-def test_a_cancelled_chunk_has_only_attempts_that_failed(text: str, attempts: int, kinds: dict[str, int]) -> None:
-    """Whatever was counted on a cancelled chunk passed, were it a crash or the cut itself.
-
-    Its last attempt ends a chunk: one that was cancelled had fewer, each of them a run that failed.
-    """
-    facts, accepted = sound()
-    facts.chunks = changed(facts.chunks, 0, status="cancelled", attempts=attempts, content=text)
-    facts.jobs = changed(facts.jobs, 0, processed=1, cancelled=1)
-    facts.events = [*facts.events[:3], {**facts.events[4], "data": {"chunks_processed": 1}}]
-    facts.views = {"j": {"status": "failed", "chunks_processed": "1"}}
-    accepted["j"] = Accepted("j", {**TEXTS, "c0": text}, cancelled=True)
-    assert found(facts, accepted) == kinds
-
-
-@pytest.mark.parametrize(
-    "order",
-    [
-        "queued progress started progress failed",
-        "queued progress progress started failed",
-        "queued started progress failed progress",
-        "started queued progress progress failed",
-    ],
-)
-def test_events_out_of_order_are_found(order: str) -> None:
-    """The checker counted `started` and did not look where it stood: progress before it passed."""
-    facts, accepted = sound()
-    data = iter(({"chunks_processed": 1, "chunks_total": 3}, {"chunks_processed": 2, "chunks_total": 3}))
-    last = {"failed": {"chunks_processed": 2}}
-    facts.events = [
-        {"seq": n, "job_id": "j", "type": f"ingestion.{k}", "data": next(data) if k == "progress" else last.get(k, {})}
-        for n, k in enumerate(order.split())
-    ]
-    assert found(facts, accepted) == {"lost": 1}
 
 
 @pytest.mark.parametrize(
@@ -306,20 +245,6 @@ def test_what_is_left_is_found() -> None:
     assert found(left, accepted) == {"stuck": 6}
     facts.views = {"j": {"status": "processing", "chunks_processed": "1"}}
     assert found(facts, accepted) == {"stuck": 1}
-
-
-def test_letters_are_counted() -> None:
-    """A dead chunk has one letter, a malformed entry too; each says why."""
-    facts, accepted = sound()
-    letters = facts.letters
-    facts.letters = letters[:1]
-    assert found(facts, accepted) == {"lost": 1}
-    facts.letters = letters[1:]
-    assert found(facts, accepted) == {"lost": 1}
-    facts.letters = [*letters, letters[0]]
-    assert found(facts, accepted) == {"counted_twice": 1}
-    facts.letters = changed(letters, 1, reason="")
-    assert found(facts, accepted) == {"lost": 1}
 
 
 @pytest.mark.parametrize(

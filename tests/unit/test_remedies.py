@@ -40,6 +40,7 @@ def situation(**changes: Any) -> Situation:
         "source_type": "",
         "status": JobStatus.PROCESSING,
         "chunks_total": 3,
+        "declared": True,
         "queued": 3,
         **dict.fromkeys(("running", "processed", "failed", "cancelled", "entities", "relations"), 0),
         **dict.fromkeys(("version", "model_calls", "prompt_tokens", "completion_tokens"), 0),
