@@ -139,14 +139,15 @@ def _check_end(chunk: Row, text: str, may_cancel: bool) -> Iterator[Finding]:
 def _check_runs(chunk: Row, text: str, facts: Facts, max_deliveries: int) -> Iterator[Finding]:
     """Check what its handlers wrote down: a processed chunk was run to its end, a deadly one as often as it may.
 
-    Past `max_deliveries` a chunk is handed out once more, not to be run but to be buried.
+    Past `max_deliveries` a chunk is handed out once more, not to be run but to be buried; again when whoever is about to
+    bury it dies. It may never be run then, and has to be buried in the end.
     """
     key, name = (chunk["job_id"], chunk["chunk_id"]), _name(chunk, text)
     if chunk["status"] == "processed" and not facts.runs["done", *key]:
         yield Finding("lost", f"{name} is processed and was never run to its end")
-    may = max_deliveries + (chunk["status"] == "failed")
-    if chunk["deliveries"] > may:
-        yield Finding("stuck", f"{name} was handed out {chunk['deliveries']} times, may be {may} times")
+    buried = chunk["status"] == "failed" and (chunk["error"] or "").startswith("poison:")
+    if chunk["deliveries"] > max_deliveries and not buried:
+        yield Finding("stuck", f"{name} was handed out {chunk['deliveries']} times, may be {max_deliveries} times")
     deaths = facts.runs["start", *key] - sum(facts.runs[end, *key] for end in RUN_ENDED)
     if deaths > max_deliveries:
         yield Finding("stuck", f"{name} was run {deaths} times to no end, may be {max_deliveries} times")

@@ -13,7 +13,7 @@ import pytest
 from orchestrator.deliveries import Delivery, Outcome, Result, Usage, Verdict
 from orchestrator.errors import ConflictError, NotFoundError, RetryError
 from orchestrator.handlers.base import Context
-from orchestrator.jobs import JobStatus, Scope
+from orchestrator.jobs import ChunkStatus, FailurePolicy, JobStatus, Scope
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.budgets import Budgets
 from orchestrator.ledger.jobs import NewJob
@@ -57,6 +57,25 @@ async def reasons(ledger: Ledger, job_id: str) -> list[tuple[str, str]]:
     """Return who holds the job back, and why."""
     found = await ledger.pauses.of_jobs([job_id])
     return [(p.by, p.reason) for p in found.get(job_id, [])]
+
+
+@pytest.mark.parametrize("by", ["a person", "its policy"])
+async def test_what_a_cancelled_run_had_used_is_counted_once(ledger: Ledger, by: str) -> None:
+    """Its settle is refused, and what it had used went with it: cancelled jobs looked cheaper than they were."""
+    job = new_job(3, failure_policy=FailurePolicy.FAIL_FAST)
+    await ledger.jobs.create(job)
+    cut, dead = await begin(ledger, job, 0, 1)
+    if by == "a person":
+        await ledger.jobs.cancel(job.job_id)
+    else:
+        await finish(ledger, [dead], Verdict.FAILED)
+    released = Outcome(Verdict.RELEASE, ran=False, usage=ONE)
+    for _ in range(2):  # as after an answer that did not arrive
+        assert await ledger.chunks.settle([(cut, released)]) == {cut.key: ChunkStatus.CANCELLED}
+    after = await ledger.jobs.get(job.job_id)
+    runs = 1 if by == "a person" else 2
+    assert (after.model_calls, after.prompt_tokens, after.completion_tokens) == (2 * runs, 100 * runs, 10 * runs)
+    assert after.cost == runs and after.status in {JobStatus.CANCELLED, JobStatus.FAILED}
 
 
 async def audited(ledger: Ledger) -> list[tuple[str, str, str]]:

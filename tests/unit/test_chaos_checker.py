@@ -164,9 +164,9 @@ def test_what_was_processed_without_a_run_is_lost() -> None:
 
 
 def test_a_deadly_chunk_is_run_as_often_as_it_may() -> None:
-    """Once more it is handed out, to be buried: a run that came to no end is one too many then."""
+    """Then it is handed out to be buried, twice where a death comes between: not one run more may come of that."""
     facts, accepted = sound()
-    facts.chunks = changed(facts.chunks, 2, deliveries=MOST + 1)
+    facts.chunks = changed(facts.chunks, 2, deliveries=MOST + 2, error="poison: handed out 10 times")
     facts.runs["start", "j", "c2"] = MOST
     assert found(facts, accepted) == {}
     facts.runs["start", "j", "c2"] += 1
