@@ -139,8 +139,8 @@ def _check_end(chunk: Row, text: str, may_cancel: bool) -> Iterator[Finding]:
 def _check_runs(chunk: Row, text: str, facts: Facts, max_deliveries: int) -> Iterator[Finding]:
     """Check what its handlers wrote down: a processed chunk was run to its end, a deadly one as often as it may.
 
-    Past `max_deliveries` a chunk is handed out once more, not to be run but to be buried; again when whoever is about to
-    bury it dies. It may never be run then, and has to be buried in the end.
+    Past `max_deliveries` a chunk is handed out once more, not to be run but to be buried; again when whoever buries it
+    dies. It may never be run then, and has to be buried in the end.
     """
     key, name = (chunk["job_id"], chunk["chunk_id"]), _name(chunk, text)
     if chunk["status"] == "processed" and not facts.runs["done", *key]:

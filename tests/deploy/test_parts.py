@@ -36,6 +36,30 @@ def test_credentials_of_a_removed_type_are_removed(tmp_path: Path) -> None:
     assert "changed=0" in play(PARTS, fewer).stdout
 
 
+@pytest.mark.parametrize(
+    ("variables", "redis", "sql"),
+    [
+        ({}, "redis://", ""),
+        (
+            {"orchestrator_base_redis_tls": True, "orchestrator_base_postgresql_options": "sslmode=verify-full"},
+            "rediss://",
+            "?sslmode=verify-full",
+        ),
+    ],
+    ids=["here", "elsewhere"],
+)
+def test_x41_servers_elsewhere_are_reached_by_tls(
+    tmp_path: Path, variables: dict[str, Any], redis: str, sql: str
+) -> None:
+    """The URLs were written for servers on this host: to another one passwords and texts went in the clear."""
+    where = {"part": "credentials", "orchestrator_base_config_dir": str(tmp_path), **variables}
+    assert play(PARTS, where).returncode == 0
+    written = {p.name + p.parent.name: p.read_text() for p in (tmp_path / "credentials").rglob("*") if p.is_file()}
+    assert written["redis-urlworker"].startswith(f"{redis}worker:") and written["redis-urlworker"].endswith("/0")
+    assert written["postgres-dsnapi"].endswith(f"@127.0.0.1:5432/orchestrator{sql}")
+    assert written["lightrag-dsnapi"].endswith(f"@127.0.0.1:5432/lightrag{sql}")
+
+
 def test_the_api_is_asked_where_it_listens() -> None:
     """The canary asked 127.0.0.1, so a deploy failed wherever the API had an address of its own."""
     done = play(PARTS, {"part": "address"})
