@@ -81,15 +81,18 @@ class Worker:
         self._reconciler: Reconciler
 
     async def open(self, stack: AsyncExitStack, credentials: Credentials) -> None:
-        """Connect to everything, in the order of need; whatever is away is waited for, and the status line says so."""
+        """Connect to everything, in the order of need; whatever is away is waited for, and the status line says so.
+
+        A source that cannot be made ends it before anything is waited for. Raises SettingsError and CredentialError.
+        """
+        source = make_source(self._settings, credentials)
+        stack.push_async_callback(closed, source.close)
         name, stream = self._settings.name, self._settings.stream
         dsn, url = credentials.read("postgres-dsn"), credentials.read("redis-url")
         self.ledger = await until_open(lambda: Ledger.open(dsn, connections=12, name=f"orchestrator {name}"))
         stack.push_async_callback(closed, self.ledger.close)
         client = connect(url, read_block_seconds=self._settings.read_block_seconds)
         stack.push_async_callback(closed, client.aclose)
-        source = make_source(self._settings, credentials)
-        stack.push_async_callback(closed, source.close)
         view = RedisView(client, self._tracking.job_status_ttl_seconds)
         foreign = not self._settings.own_queue
         tracker = JobTracker(

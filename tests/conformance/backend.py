@@ -24,6 +24,8 @@ class Backend(Protocol):
     """
 
     source: str  # the module of orchestrator.sources
+    rules: Mapping[str, Any]  # source_options under which a payload needs `content`; none where it always does
+    too_large: int  # bytes of a `content` that is too much, under these rules
     many: int  # how many deliveries its server can bear in a test: 10,000, unless it is a slow stand-in
 
     def settings(self, queue: str) -> dict[str, Any]:
@@ -61,6 +63,9 @@ class Restarts(Protocol):
 
 class ServerBackend:
     """A backend whose server is one process; `serve` makes it."""
+
+    rules: Mapping[str, Any] = {"required": ["content"], "largest_bytes": 100_000}  # SQS itself may stop at 256 KiB
+    too_large = 100_000
 
     def __init__(self, serve: Callable[[], AbstractContextManager[Server]]) -> None:
         self._serve = serve

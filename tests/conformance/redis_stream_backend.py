@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -21,6 +21,8 @@ class RedisStreamBackend(ServerBackend):
     """Implements Backend and Restarts over a Redis of its own, which writes everything down at once."""
 
     source = "redis_stream"
+    rules: Mapping[str, Any] = {}  # they are those of its entries
+    too_large = 1 << 20
     many = 10_000
 
     def __init__(self) -> None:

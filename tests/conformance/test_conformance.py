@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 
@@ -78,6 +79,17 @@ async def test_what_fails_is_tried_as_often_as_allowed(workers: Workers) -> None
     assert "failed on request (attempt 3 of 3)" in reason
 
 
+async def test_a_delayed_retry_is_not_early(workers: Workers) -> None:
+    """Its time is longer than a lease: what waits is not taken for what a dead worker held. A rival would take it."""
+    delay = 2 * LEASE
+    await workers.put(message(fail=1, later=delay))
+    async with workers.start("a"), workers.start("b"):
+        first = await workers.started(1)
+        assert await workers.started(2) - first >= timedelta(seconds=delay)
+        await workers.done()
+    assert await workers.states() == Counter({("processed", 2, 2): 1})
+
+
 async def test_what_is_rejected_is_buried_at_once(workers: Workers) -> None:
     """No second attempt could help."""
     await workers.put(message(reject=True))
@@ -107,9 +119,10 @@ async def test_what_kills_its_workers_is_buried_at_its_cap(workers: Workers) -> 
 
 async def test_bad_payloads_are_buried_with_their_reason(workers: Workers) -> None:
     """They stop nobody, and none is dropped."""
-    bad = ("not JSON at all", "[1, 2]", '"text"', {"content": "x", "metadata": [1]})
+    huge, missing = {"content": "x" * workers.backend.too_large}, {"source_uri": "file:a"}
+    bad = ("not JSON at all", "[1, 2]", '"text"', {"content": "x", "metadata": [1]}, huge, missing)
     await workers.put(*(Message(payload) for payload in bad), message())
-    async with workers.start():
+    async with workers.start(rules=workers.backend.rules):
         await workers.until("processed", 1)
         await workers.done()
 
@@ -117,7 +130,9 @@ async def test_bad_payloads_are_buried_with_their_reason(workers: Workers) -> No
             return len(await workers.backend.dead(workers.queue)) == len(bad)
 
         await wait_until(buried, what="burials")
-    assert all(await workers.backend.dead(workers.queue))
+    reasons = await workers.backend.dead(workers.queue)
+    assert all(reasons)
+    assert [sum(says in reason for reason in reasons) for says in ("at most", "content")] == [1, 1]
     letters = await workers.ledger.database.run(lambda c: c.fetch("SELECT reason FROM dead_letters"))
     assert len(letters) == len(bad)
 

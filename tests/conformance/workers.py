@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +44,15 @@ class Workers:
     redis_url: str
     directory: Path
 
-    def start(self, host: str = "h", **sizing: Any) -> AbstractAsyncContextManager[Process]:
-        """Run a worker process of a host of that name."""
+    def start(
+        self, host: str = "h", *, rules: Mapping[str, Any] | None = None, **sizing: Any
+    ) -> AbstractAsyncContextManager[Process]:
+        """Run a worker process of a host of that name; `rules` are further source_options."""
         home = self.directory / host
         home.mkdir(exist_ok=True)
         kind = {"handler": "noop", "source": self.backend.source, **self.backend.settings(self.queue)}
+        if rules:
+            kind["source_options"] = {**kind.get("source_options", {}), **rules}
         values = {"host": host, "size": 2, "batch": 4, "types": {KIND: kind}, **TIMES, **sizing}
         options = write_settings(home, redis_url=self.redis_url, dsn=self.dsn, **values)
         for name, content in self.backend.credentials().items():
@@ -75,6 +81,18 @@ class Workers:
             return await self.count(status) >= count
 
         await wait_until(look, within=within, what=f"{count} chunks {status}")
+
+    async def started(self, attempts: int) -> datetime:
+        """Wait until the one chunk has so many attempts behind it; return when the last of them began."""
+
+        async def look() -> datetime | None:
+            asked = "SELECT started_at FROM chunks WHERE attempts = $1 AND status <> 'running'"
+            found: datetime | None = await self.ledger.database.run(lambda c: c.fetchval(asked, attempts))
+            return found
+
+        began = await wait_until(look, what=f"the end of attempt {attempts}")
+        assert began is not None
+        return began
 
     async def until_held(self, host: str) -> None:
         """Wait until a host has chunks in its hands."""

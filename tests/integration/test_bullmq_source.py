@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,12 +10,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.assembly import make_source
 from orchestrator.deliveries import Delivery, Result
 from orchestrator.errors import CredentialError, DependencyError, SettingsError
 from orchestrator.jobs import ChunkStatus
-from orchestrator.settings import WorkerTypeSettings
-from orchestrator.settings.credentials import Credentials
 from orchestrator.sources.base import Foreign, Progress
 from orchestrator.sources.bullmq import create
 from tests.support.bull_jobs import LEASE, Jobs, bull_jobs, bull_setup
@@ -253,13 +249,3 @@ def test_a_wrong_option_is_named(tmp_path: Path, options: dict[str, Any], named:
     """Before anything is opened."""
     with pytest.raises(SettingsError, match=named):
         create(bull_setup(tmp_path, "q", url="redis://127.0.0.1:1/0", **options))
-
-
-def test_a_missing_extra_is_named_at_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what to install."""
-    for module in [name for name in sys.modules if name.startswith("orchestrator.sources.bullmq")]:
-        monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, "bullmq", None)
-    kind = WorkerTypeSettings(name="chat", handler="noop", source="bullmq", stream="chat")
-    with pytest.raises(SettingsError, match=r"install orchestrator-workers\[bullmq\]"):
-        make_source(kind, Credentials(tmp_path))

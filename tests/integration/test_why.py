@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from orchestrator.deliveries import Delivery, Result
+from orchestrator.deliveries import Delivery, Outcome, Result, Verdict
 from orchestrator.errors import RejectError
 from orchestrator.handlers.base import Context
 from orchestrator.jobs import Priority, Scope
@@ -18,10 +19,11 @@ from orchestrator.ledger.jobs import NewJob
 from orchestrator.limits.endpoint import Endpoint
 from orchestrator.limits.limiter import Limiter
 from orchestrator.limits.reason import WAITING
+from orchestrator.settings import WorkerTypeSettings
 from orchestrator.tracker.relay import Relay
 from orchestrator.why.reasons import Kind
 from tests.support.api import STREAM, Api, api_over
-from tests.support.jobs import new_job
+from tests.support.jobs import delivery_of, new_job
 from tests.support.servers import Server
 from tests.support.system import System, Work, system
 from tests.support.wait import wait_until
@@ -198,6 +200,19 @@ async def test_its_chunks_are_dead(api: Api, ledger: Ledger, redis_url: str) -> 
         await worker.ended(job.job_id)
         found = await reason(api, job, Kind.DEAD_LETTERED)
         assert "not prose" in found["text"] and "dead-letters retry" in found["remedy"] and found["chunks"] == 2
+
+
+async def test_its_message_is_dead_on_a_queue_that_is_not_ours(api: Api, ledger: Ledger) -> None:
+    """It was told to try `orchestrator dead-letters retry`, which refuses letters of such a queue."""
+    sync = WorkerTypeSettings(name="lightrag", handler="noop", source="sqs", stream=STREAM)
+    api.app.state.deps = replace(api.deps, types={"lightrag": sync})
+    job = queued(1)
+    await ledger.jobs.create(job)
+    taken = (await ledger.chunks.claim([delivery_of(job, 0)])).taken
+    await ledger.chunks.settle([(d, Outcome(Verdict.FAILED, reason="not prose")) for d in taken])
+    found = await reason(api, job, Kind.DEAD_LETTERED)
+    assert "dead-letters list" in found["remedy"] and "dead-letters retry" not in found["remedy"]
+    assert f"put its message back on queue {STREAM} with that queue's own tools" in found["remedy"]
 
 
 async def test_redis_and_the_ledger_disagree(api: Api, ledger: Ledger) -> None:

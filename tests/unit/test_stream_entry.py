@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.sources.stream_entry import parse, reference
+from orchestrator.sources.stream_entry import LARGEST_BYTES, parse, reference
 
 GOOD = {b"job_id": b"j", b"chunk_id": b"c", b"content": b"text"}
 
@@ -55,12 +55,20 @@ def test_a_producers_entry_carries_its_text() -> None:
         ({b"metadata": b'{"a": NaN}'}, "not JSON"),
         ({b"metadata": b'{"a": "\\u0000"}'}, "NUL"),
         ({b"metadata": b'{"a":' * 400 + b"1" + b"}" * 400}, "too deep"),
+        ({b"content": b"x" * LARGEST_BYTES}, "at most 1048576"),
+        ({b"padding": b"x" * LARGEST_BYTES}, "at most 1048576"),
     ],
 )
 def test_x36_a_malformed_entry_says_what_is_wrong(change: dict[bytes, bytes], says: str) -> None:
     """The seed raised before its try, and the entry was never acked."""
     found = parse("1-0", "h-x-0", {**GOOD, **change})
     assert found.problem is not None and says in found.problem
+
+
+def test_an_entry_as_large_as_is_allowed_is_taken() -> None:
+    """All its fields count."""
+    text = b"x" * (LARGEST_BYTES - sum(map(len, GOOD.values())) + len(GOOD[b"content"]))
+    assert parse("1-0", "h-x-0", {**GOOD, b"content": text}).problem is None
 
 
 @pytest.mark.parametrize("name", [b"job_id", b"chunk_id"])

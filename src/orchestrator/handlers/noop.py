@@ -10,7 +10,11 @@ from orchestrator.handlers.base import Context, Handler, HandlerSetup
 
 
 class NoopHandler:
-    """Obeys the chunk's metadata: `hang` this many deliveries, `sleep` seconds, `reject`, `fail` this many attempts."""
+    """Obeys the chunk's metadata.
+
+    `hang` this many deliveries, `sleep` seconds, `reject`, `fail` this many attempts, each to be tried again in `later`
+    seconds or with the pool's backoff.
+    """
 
     async def open(self) -> None:
         """Nothing to connect."""
@@ -29,7 +33,8 @@ class NoopHandler:
         if wish.get("reject"):
             raise RejectError("rejected on request")
         if delivery.attempt <= int(wish.get("fail", 0)):
-            raise RetryError("failed on request")
+            later = wish.get("later")
+            raise RetryError("failed on request", delay_seconds=None if later is None else float(later))
         return NOTHING
 
     async def close(self) -> None:

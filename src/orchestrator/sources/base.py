@@ -87,7 +87,11 @@ class Foreign(Protocol):
     """
 
     async def redrive(self, receipts: Sequence[str]) -> list[str]:
-        """Put ended messages back to be delivered again, for `orchestrator dead-letters retry`; return those gone."""
+        """Put ended messages back to be delivered again, as new work; return those that are gone or have not failed.
+
+        Every source has it, and is held to it by its tests. No command asks for it: `orchestrator dead-letters retry`
+        refuses what is of a foreign queue, and an operator uses that queue's own tools (docs/sources.md).
+        """
 
     async def check(self) -> str:
         """Prove the way to the queue by a claim round trip that takes nothing; return what was found, in one line."""

@@ -50,16 +50,16 @@ def create(setup: SourceSetup) -> BullSource:
     client = connect(url, read_block_seconds=setup.read_block_seconds, text=True)
     lock_ms = math.ceil(setup.lease_seconds * 1000)
     queue = BullQueue(client, setup.queue, prefix=options.prefix, lock_ms=lock_ms)
-    return BullSource(client, queue, setup.queue, Rules(options.required, options.largest_bytes))
+    return BullSource(client, queue, setup, Rules(options.required, options.largest_bytes))
 
 
 class BullSource:
     """Implements Source, Foreign and Progress. The queue's own scripts refuse a settle without the lock."""
 
-    def __init__(self, client: redis.Redis, queue: BullQueue, name: str, rules: Rules) -> None:
+    def __init__(self, client: redis.Redis, queue: BullQueue, setup: SourceSetup, rules: Rules) -> None:
         self._client = client
         self._queue = queue
-        self._name = name
+        self._type, self._name = setup.worker_type, setup.queue
         self._rules = rules
         self._me = token_hex(8)
         self._turns = count()
@@ -99,7 +99,7 @@ class BullSource:
         delivery = Delivery(
             receipt=receipt,
             consumer="",
-            job_id=job_id(self._name, receipt, generation(taken.fields)),
+            job_id=job_id(self._type, self._name, receipt, generation(taken.fields)),
             chunk_id="",
             handle=taken,
             attempts_left=attempts_left(taken.fields),

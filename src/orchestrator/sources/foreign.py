@@ -16,6 +16,7 @@ from orchestrator.metadata import RULE, is_metadata
 CHUNK = "0"
 """The name of the one chunk."""
 LONGEST_RECEIPT = 500
+LONGEST_ID = 128  # that the ledger holds
 PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 WORKSPACE = re.compile(r"[a-z0-9_-]{1,64}")
 
@@ -32,13 +33,16 @@ class Rules:
     largest_bytes: int = 1 << 20  # of the payload as JSON
 
 
-def job_id(queue: str, receipt: str, generation: object) -> str:
+def job_id(worker_type: str, queue: str, receipt: str, generation: object) -> str:
     """Return the id of the job a message becomes: the same for every delivery of it, another one when it is revived.
 
+    A queue's name is known on its own server only, so the type is part of it: two types may have queues of one name.
     A message that had ended and that its own tools put back (a reset row, a retried job) is new work: its source
     tells the lives of one message apart by `generation`. What does not fit into an id is replaced by its hash.
     """
-    return ":".join(part if PLAIN.fullmatch(part) else _hash(part) for part in (queue, receipt, str(generation)))
+    parts = (part if PLAIN.fullmatch(part) else _hash(part) for part in (queue, receipt, str(generation)))
+    whole = ":".join((worker_type, *parts))
+    return whole if len(whole) <= LONGEST_ID else f"{worker_type}:{_hash(whole)}"
 
 
 def receipt_of(message_id: object) -> str:

@@ -11,8 +11,6 @@ from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 from typing import Any
 
-from bson import ObjectId
-from bson.errors import BSONError
 from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, UpdateOne
 from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
 
@@ -20,8 +18,9 @@ from orchestrator.deliveries import Delivery
 from orchestrator.errors import CredentialError, DependencyError, SettingsError
 from orchestrator.jobs import ChunkStatus
 from orchestrator.sources.base import SourceSetup
-from orchestrator.sources.foreign import Rules, fill, job_id, receipt_of, result_of, spread
+from orchestrator.sources.foreign import Rules, fill, job_id, result_of, spread
 from orchestrator.sources.mongodb_documents import OURS, payload_of, state_of
+from orchestrator.sources.mongodb_ids import id_of, receipt_of
 from orchestrator.sources.options import read_options
 from orchestrator.sources.server_clock import ServerClock
 
@@ -84,7 +83,7 @@ class MongoSource:
     ) -> None:
         self._client = client
         self._documents = collection
-        self._queue = setup.queue
+        self._type, self._queue = setup.worker_type, setup.queue
         self._lease = setup.lease_seconds
         self._options = o
         self._rules = Rules(o.required, o.largest_bytes)
@@ -161,7 +160,7 @@ class MongoSource:
         delivery = Delivery(
             receipt=receipt,
             consumer="",
-            job_id=job_id(self._queue, receipt, life),
+            job_id=job_id(self._type, self._queue, receipt, life),
             chunk_id="",
             handle=(document["_id"], token),
         )
@@ -255,7 +254,7 @@ class MongoSource:
         gone = []
         with reachable("redrive"):
             for receipt in receipts:
-                failed = {"_id": {"$in": _ids(receipt)}, "status": self._options.failed}
+                failed = {"_id": id_of(receipt), "status": self._options.failed}
                 changed = await self._documents.update_one(failed, _back(self._options.pending, None))
                 if not changed.matched_count:
                     gone.append(receipt)
@@ -286,11 +285,3 @@ def _end(values: dict[str, Any]) -> dict[str, Any]:
 
 def _back(status: str, due: datetime | None) -> dict[str, Any]:
     return {"$set": {"status": status, "not_before": due}, "$unset": {TOKEN: "", LEASE: ""}}
-
-
-def _ids(receipt: str) -> list[Any]:
-    """Return what the id may be that reads like this."""
-    try:
-        return [receipt, ObjectId(receipt)]
-    except BSONError:
-        return [receipt, int(receipt)] if receipt.isdecimal() else [receipt]

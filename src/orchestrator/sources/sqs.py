@@ -85,7 +85,7 @@ class SqsSource:
     def __init__(self, connect: Callable[[], Any], setup: SourceSetup, options: Options) -> None:
         """`connect` returns a client as the library makes it: to be entered."""
         self._connect = connect
-        self._queue = setup.queue
+        self._type, self._queue = setup.worker_type, setup.queue
         self._visible_after = max(1, math.ceil(setup.lease_seconds))
         self._options = options
         self._rules = Rules(options.required, options.largest_bytes)
@@ -169,7 +169,7 @@ class SqsSource:
 
     def _delivery(self, message: Mapping[str, Any], consumer: str) -> Delivery:
         receipt = str(message["MessageId"])
-        job = job_id(self._queue, receipt, LIFE)
+        job = job_id(self._type, self._queue, receipt, LIFE)
         delivery = Delivery(receipt=receipt, consumer=consumer, job_id=job, chunk_id="", handle=message)
         return fill(delivery, message.get("Body", ""), self._rules)
 

@@ -13,6 +13,10 @@ VERSION = b"1"
 ID_LENGTH = 128
 WORKSPACE_LENGTH = 64
 LARGEST_TOTAL = 10_000_000  # more than that is a mistake
+LARGEST_BYTES = 1 << 20
+"""Of a producer's entry, as of a message of another's queue. The API takes a quarter of it for a chunk: what is larger
+is a mistake, and every worker that holds it has it in memory.
+"""
 
 
 class _WrongEntryError(Exception):
@@ -44,6 +48,8 @@ def parse(receipt: str, consumer: str, fields: Mapping[bytes, bytes]) -> Deliver
 
 def _external(delivery: Delivery, fields: Mapping[bytes, bytes]) -> None:
     """Fill in what an external producer put straight on the stream."""
+    if (size := sum(map(len, fields.values()))) > LARGEST_BYTES:
+        raise _WrongEntryError(f"the entry has {size} bytes; at most {LARGEST_BYTES} are taken")
     delivery.content = _text(fields, "content")
     if "\x00" in delivery.content:
         raise _WrongEntryError("content holds a NUL character")

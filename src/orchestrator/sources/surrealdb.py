@@ -62,7 +62,7 @@ class SurrealSource:
 
     def __init__(self, target: Target, statements: Statements, setup: SourceSetup, options: Options) -> None:
         self._statements = statements
-        self._table = setup.queue
+        self._type, self._table = setup.worker_type, setup.queue
         self._options = o = options
         self._rules = Rules(o.required, o.largest_bytes)
         self._cancelled = sorted({o.cancelled, *CANCELLED})
@@ -112,7 +112,7 @@ class SurrealSource:
         delivery = Delivery(
             receipt=receipt,
             consumer="",
-            job_id=job_id(self._table, receipt, row["orchestrator"].get("life", 0)),
+            job_id=job_id(self._type, self._table, receipt, row["orchestrator"].get("life", 0)),
             chunk_id="",
             handle=(row["id"], token),
         )

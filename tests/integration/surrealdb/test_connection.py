@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from orchestrator.assembly import make_source
 from orchestrator.deliveries import Delivery
 from orchestrator.errors import CredentialError, DependencyError, SettingsError
-from orchestrator.settings.credentials import Credentials
 from orchestrator.sources.surrealdb import SurrealSource, create
 from tests.integration.surrealdb.table import Commands, setup
 from tests.support.link import Link, link_to
 from tests.support.servers import Server, free_port
 from tests.support.surreal_server import DATABASE, NAMESPACE, url_of
-from tests.support.system import type_settings
 
 pytestmark = pytest.mark.xdist_group("surrealdb")
 LONG = 30.0
@@ -198,14 +194,3 @@ def test_a_wrong_option_is_named(tmp_path: Path, option: str, value: object) -> 
     """Before anything is opened."""
     with pytest.raises(SettingsError, match=option):
         create(setup(tmp_path, "ws://u:p@127.0.0.1:1/a/b", "q", **{option: value}))
-
-
-def test_without_its_extra_the_type_stops_at_start_with_the_name_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Other types are not concerned: nothing else imports it."""
-    for name in [name for name in sys.modules if name.startswith("orchestrator.sources.surrealdb")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "surrealdb", None)
-    with pytest.raises(SettingsError, match=r"orchestrator-workers\[surrealdb\]"):
-        make_source(type_settings(source="surrealdb", stream="command", group=""), Credentials(tmp_path))

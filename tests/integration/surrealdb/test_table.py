@@ -29,7 +29,7 @@ async def test_a_command_is_claimed_and_completed_in_either_spelling(commands: C
     [held] = await commands.claim()
     assert isinstance(commands.source, Foreign)
     assert held.receipt == made.id
-    assert held.job_id == f"{commands.table}:{made.id}:0"
+    assert held.job_id == f"commands:{commands.table}:{made.id}:0"
     assert held.content is not None
     assert '"name":"double"' in held.content
     assert '"args":{"x":21}' in held.content
