@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -82,17 +82,11 @@ class Workers:
 
         await wait_until(look, within=within, what=f"{count} chunks {status}")
 
-    async def started(self, attempts: int) -> datetime:
-        """Wait until the one chunk has so many attempts behind it; return when the last of them began."""
-
-        async def look() -> datetime | None:
-            asked = "SELECT started_at FROM chunks WHERE attempts = $1 AND status <> 'running'"
-            found: datetime | None = await self.ledger.database.run(lambda c: c.fetchval(asked, attempts))
-            return found
-
-        began = await wait_until(look, what=f"the end of attempt {attempts}")
-        assert began is not None
-        return began
+    async def between_runs(self) -> timedelta:
+        """Return how long after its first run the last one of the one chunk began."""
+        asked = "SELECT c.started_at - j.started_at FROM chunks c JOIN jobs j USING (job_id)"
+        passed: timedelta = await self.ledger.database.run(lambda c: c.fetchval(asked))
+        return passed
 
     async def until_held(self, host: str) -> None:
         """Wait until a host has chunks in its hands."""
