@@ -21,8 +21,8 @@ from chaos.plan import Fault
 from chaos.sending import Sending
 
 CLOCKS = ("-1d", "-3600", "+3600", "+30d", "-2", "+2")
-PATIENCE_SECONDS = 5.0
-"""So long a kill of the API waits for a submission: one comes along every two seconds or so."""
+PATIENCE_SECONDS = 20.0
+"""So long a kill of the API waits for a submission: one comes along every two seconds, or eight at the slowest pace."""
 AMID_SECONDS = 0.03
 
 

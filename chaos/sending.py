@@ -28,9 +28,10 @@ class Sending:
             self._some.clear()
 
     async def amid(self, seconds: float) -> None:
-        """Wait until one is under way, and still one so much later."""
+        """Wait until one is under way, and still one so much later; where it was not, half of that after the next."""
         while True:
             await self._some.wait()
             await asyncio.sleep(seconds)
             if self:
                 return
+            seconds /= 2
