@@ -87,6 +87,13 @@ async def test_pages_go_back_in_time_and_filters_hold(ledger: Ledger) -> None:
             await letters.get(letter_id, tenant)
 
 
+async def test_queues_of_one_name_have_letters_of_their_own(ledger: Ledger) -> None:
+    """Two types on two servers, each with an entry of one receipt: the second was buried without a letter."""
+    for worker_type in ("lightrag", "chat", "chat"):
+        await ledger.dead_letters.bury(worker_type, "q", [(late(), "its job has ended")])
+    assert sorted(letter.worker_type for letter in await ledger.dead_letters.page()) == ["chat", "lightrag"]
+
+
 async def test_a_retry_is_a_new_job_and_the_old_one_stays_as_it_ended(ledger: Ledger) -> None:
     """No state leads out of an end, nothing is counted twice, and the chunks begin anew."""
     old = await failed(
