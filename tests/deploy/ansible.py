@@ -30,17 +30,21 @@ def play(playbook: str, variables: dict[str, Any], *arguments: str) -> subproces
     return run_playbook(Path(playbook), "-i", "localhost,", "-e", extra, *arguments)
 
 
-def run_playbook(playbook: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a playbook of the project; return how it ended and what it said."""
-    environment = {
+def environment() -> dict[str, str]:
+    """Return the environment Ansible runs in, with the project's configuration."""
+    return {
         "PATH": f"{PLAYBOOK.parent}:{os.environ['PATH']}",
         "HOME": os.environ.get("HOME", "/root"),
         "LANG": "C.UTF-8",
         "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
         "ANSIBLE_NOCOLOR": "1",
     }
+
+
+def run_playbook(playbook: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a playbook of the project; return how it ended and what it said."""
     command = [str(PLAYBOOK), *arguments, str(playbook)]
-    return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=PROJECT, env=environment(), capture_output=True, text=True, check=False)
 
 
 def render(out: Path, variables: dict[str, Any]) -> dict[str, Path]:

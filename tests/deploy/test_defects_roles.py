@@ -73,12 +73,18 @@ def test_x26_no_task_edits_a_file_in_place() -> None:
     assert [t.where for t in tasks() if edits(t)] == []
 
 
+def written(task: Task) -> list[dict[str, Any]]:
+    """Return the files a task writes; those of the credentials are made up by variables."""
+    files = (task.of("orchestrator_files") or {}).get("files", [])
+    return files if isinstance(files, list) else []
+
+
 def test_x26_what_is_rendered_lies_beside_the_code() -> None:
     """Settings modules go under the configuration's directory; the code comes as a wheel and stays as it is."""
-    rendered = [(t, t.of("template")) for t in tasks("roles")]
-    modules = {t.where: a["dest"] for t, a in rendered if a and str(a["src"]).endswith(".py.j2")}
-    assert len(modules) >= 5
-    assert [w for w, dest in modules.items() if not dest.startswith("{{ orchestrator_base_config_dir }}/")] == []
+    files = [file for t in tasks("roles") for file in written(t) if file["path"].endswith(".py")]
+    assert len({file["path"] for file in files}) == 5
+    assert [f for f in files if not f["path"].startswith("{{ orchestrator_base_config_dir }}/")] == []
+    assert [f for f in files if not str(f["validate"]).endswith(" check-settings %s")] == []
 
 
 def hides(task: Task) -> bool:
@@ -167,14 +173,13 @@ def test_x41_a_host_needs_no_redis_cli() -> None:
 
 def named_files(task: Task) -> Iterator[Path]:
     """Yield the files a task of a role names, one for each item of its loop."""
-    items = task.values.get("loop", [""])
-    for module, directory in (("template", "templates"), ("include_tasks", "tasks"), ("import_tasks", "tasks")):
+    for string in strings(task.of("orchestrator_files") or {}):
+        for name in re.findall(r"lookup\('ansible.builtin.template', '([^']+)'\)", string):
+            yield task.role / "templates" / name
+    for module in ("include_tasks", "import_tasks"):
         values = task.of(module) or {}
-        name = str(values.get("src") or values.get("file") or values.get("_") or "")
-        name = name.replace("{{ role_path | dirname }}", str(PROJECT / "roles"))
-        for item in items if "{{ item }}" in name else [""]:
-            if name:
-                yield task.role / directory / name.replace("{{ item }}", item)
+        if name := values.get("file") or values.get("_"):
+            yield task.role / "tasks" / name
     for module in ("include_role", "import_role"):
         if role := task.of(module):
             for item in task.values.get("loop", [""]):
@@ -227,9 +232,9 @@ def test_x45_a_changed_unit_is_read_and_started_in_this_order() -> None:
     """Whoever writes a unit says who reads it: a handler, or the next task that starts something."""
     for role in ROLES:
         found = [t for t in tasks(f"roles/{role}") if t.path.parent.name == "tasks"]
-        written = [t for t in found if str((t.of("template") or {}).get("dest", "")).startswith("/etc/systemd/system/")]
-        assert all(t.values.get("notify") for t in written), role
+        units = [t for t in found if "/etc/systemd/system" in str(t.of("orchestrator_files"))]
+        assert all(t.values.get("notify") for t in units), role
         starts = [i for i, t in enumerate(found) if (t.of("systemd_service") or {}).get("state") == "started"]
-        for start in starts if written else []:
+        for start in starts if units else []:
             before = [t for t in found[: start + 1] if t.path == found[start].path]
             assert any(reads_units(t) for t in before), found[start].where
