@@ -50,6 +50,7 @@ class Delivery:
     lease_token: int = 0
     attempt: int = 1  # 1-based run of the handler
     deliveries: int = 1  # how often the chunk was handed out, crashes included
+    counted: bool = True  # this time is among them; while a suspect waits to be run alone it is not
     job_type: str = ""
     source_uri: str = ""
 

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from orchestrator.deliveries import Delivery, Result
 from orchestrator.handlers.base import Context
 from orchestrator.jobs import JobStatus
@@ -83,6 +85,82 @@ async def test_what_is_still_in_our_hands_is_not_begun_again(ledger: Ledger, red
     assert len(worker.handler.runs) == 4
     rows = await ledger.jobs.chunks(job.job_id, status=None, after=None, limit=10)
     assert [(r["attempts"], r["deliveries"]) for r in rows] == [(1, 1)] * 4
+
+
+async def test_a_lost_lease_is_no_death(ledger: Ledger, redis_url: str) -> None:
+    """The nemesis found it: a slow chunk was buried as poison, and hardly a worker had died that held it.
+
+    Redis was emptied, workers were stopped and cut off: each time another took the chunk over. Whoever lives on gives
+    its hand-out back.
+    """
+    go_on = asyncio.Event()
+
+    async def work(delivery: Delivery, context: Context) -> Result:
+        await go_on.wait()
+        return Result()
+
+    async def deliveries() -> list[int]:
+        rows = await ledger.jobs.chunks(job.job_id, status=None, after=None, limit=10)
+        return [row["deliveries"] for row in rows]
+
+    async def given_back() -> bool:
+        return await deliveries() == [1, 1]
+
+    job = new_job(2)
+    async with system(ledger, redis_url, work, host="a", heartbeat_seconds=20.0, lease_seconds=60.0) as first:
+        await first.submit(job)
+        await wait_until(lambda: begun(first.handler.runs, 2))
+        for entry in await first.client.xpending_range("q", "g", "-", "+", 10):
+            await age(first.client, entry)
+        async with system(ledger, redis_url, work, host="b", heartbeat_seconds=20.0, lease_seconds=60.0) as second:
+            await wait_until(lambda: begun(second.handler.runs, 2), what="the second to take both over")
+            await wait_until(given_back, what="the first to find that it has lost them")
+            go_on.set()
+            assert (await second.ended(job.job_id)).processed == 2
+            await wait_until(second.empty)
+    assert await deliveries() == [1, 1]
+
+
+@pytest.mark.parametrize("size", [1, 3])
+async def test_a_chunk_that_comes_to_us_twice_runs_on_once(ledger: Ledger, redis_url: str, size: int) -> None:
+    """Cut off from PostgreSQL for a while: others thought us dead, the chunk was dispatched again, we read it again.
+
+    The run that has lost its lease ends; the settle of that one made the pool forget the other, whose lease was then
+    renewed by nobody.
+    """
+    ends: list[str] = []
+    go_on = asyncio.Event()
+
+    async def work(delivery: Delivery, context: Context) -> Result:
+        try:
+            await go_on.wait()
+            ends.append("done")
+        except asyncio.CancelledError:
+            ends.append("cut")
+            raise
+        return Result()
+
+    async def settled() -> bool:
+        return ends == ["cut"] and [h.doing for h in worker.pool.held()] == ["starting"]
+
+    async def nothing_held() -> bool:
+        return worker.pool.held() == []
+
+    job = new_job(1)
+    async with system(ledger, redis_url, work, heartbeat_seconds=20.0, lease_seconds=60.0, size=size) as worker:
+        await worker.submit(job)
+        await wait_until(lambda: begun(worker.handler.runs, 1))
+        await ledger.database.run(lambda c: c.execute("UPDATE chunks SET status = 'queued', lease_token = NULL"))
+        await ledger.outbox.put_back("q", [(job.job_id, "c0")])
+        await worker.relay.flush()
+        await wait_until(lambda: begun(worker.handler.runs, 2))
+        await wait_until(settled)
+        go_on.set()
+        assert (await worker.ended(job.job_id)).processed == 1
+        await wait_until(nothing_held)
+    assert ends == ["cut", "done"]
+    rows = await ledger.jobs.chunks(job.job_id, status=None, after=None, limit=10)
+    assert [(r["attempts"], r["deliveries"]) for r in rows] == [(1, 1)]
 
 
 async def begun(runs: list[tuple[str, int]], count: int) -> bool:

@@ -135,17 +135,21 @@ class Chunks:
             )
         return {(row["job_id"], row["chunk_id"]): row["status"] for row in rows}
 
-    async def leases_lost(self, held: Sequence[Delivery]) -> set[tuple[str, str]]:
+    async def leases_lost(self, held: Sequence[Delivery]) -> list[Delivery]:
         """Return which of the held chunks are no longer ours: cancelled, deleted, or claimed by another."""
         rows = await self._database.fetch(
             "leases_lost", [d.job_id for d in held], [d.chunk_id for d in held], [d.lease_token for d in held]
         )
-        return {(row["job_id"], row["chunk_id"]) for row in rows}
+        return [held[row["n"] - 1] for row in rows]
 
     async def count_deliveries(self, held: Delivery, deliveries: int) -> bool:
         """Write how often a held chunk was handed out; False, and nothing, when its lease token no longer holds."""
         whose = (held.job_id, held.chunk_id, held.lease_token)
         return await self._database.execute("count_deliveries", *whose, deliveries) == 1
+
+    async def outlived(self, lost: Sequence[Delivery]) -> None:
+        """Count no longer what was handed out to us and lost: we live."""
+        await self._database.execute("outlived", [d.job_id for d in lost], [d.chunk_id for d in lost])
 
     async def requeue_stranded(self, worker_type: str, lease_seconds: float) -> int:
         """Put running chunks of dead workers back to queued; return how many."""

@@ -69,7 +69,9 @@ class Leases:
             return
         lost = await self._tracker.leases_lost([h.delivery for h in running])
         for held in running:
-            if held.delivery.key in lost:
+            if any(
+                held.delivery is delivery for delivery in lost
+            ):  # we may have its chunk twice, and one of them is ours
                 held.interrupt()
 
     async def _show(self) -> None:

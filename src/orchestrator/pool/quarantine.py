@@ -50,7 +50,8 @@ class Quarantine:
         It does not run before its delivery is counted: a chunk that kills whoever runs it would else be run for ever.
         """
         try:
-            await self._tracker.count_deliveries(held.delivery, held.delivery.deliveries - 1)
+            uncounted = await self._tracker.count_deliveries(held.delivery, held.delivery.deliveries - 1)
+            held.delivery.counted = not uncounted
         except DependencyError as error:
             log.warning("a suspect's wait counts as a delivery", extra={"error": str(error)})
         self.look()
@@ -58,6 +59,7 @@ class Quarantine:
         while True:
             try:
                 ours = await self._tracker.count_deliveries(held.delivery, held.delivery.deliveries)
+                held.delivery.counted |= ours
                 break
             except DependencyError as error:
                 log.warning("cannot begin with a suspect; will try again", extra={"error": str(error)})

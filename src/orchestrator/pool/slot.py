@@ -76,6 +76,10 @@ class Slot:
         now = time.monotonic()
         self._empty.clear()
         for delivery in deliveries:
+            if (
+                former := self.held.get(delivery.key)
+            ) is not None:  # its chunk was dispatched again, and came to us again
+                former.interrupt()
             held = self.held[delivery.key] = Held(delivery, now)
             if (dead := unfit(delivery, self._policy)) is not None:
                 self._finish(held, dead)
@@ -86,11 +90,18 @@ class Slot:
 
     def forget(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Deliveries were settled; return those that are not in our hands."""
-        others = [d for d in deliveries if self.held.pop(d.key, None) is None]
+        others = [d for d in deliveries if not self._let_go(d)]
         self.tasks_processed += len(deliveries) - len(others)
         if not self.held:
             self._empty.set()
         return others
+
+    def _let_go(self, delivery: Delivery) -> bool:
+        held = self.held.get(delivery.key)
+        if held is None or held.delivery is not delivery:
+            return False
+        del self.held[delivery.key]
+        return True
 
     def adopt(self, delivery: Delivery) -> bool:
         """Return whether we are at work on this very entry: then it is ours as it was delivered last."""

@@ -102,9 +102,18 @@ class JobTracker:
             else:
                 settled.lost.append(delivery)
         log.info("settles refused", extra={"ended": len(settled.ended), "lost": len(settled.lost)})
+        await self._outlive([d for d in settled.lost if d.counted])
         return settled
 
-    async def leases_lost(self, held: Sequence[Delivery]) -> set[tuple[str, str]]:
+    async def _outlive(self, lost: Sequence[Delivery]) -> None:
+        """Give back hand-outs that another took over, as after FLUSHALL or SIGSTOP: only deaths make a chunk poison."""
+        if lost:
+            try:
+                await self._ledger.chunks.outlived(lost)
+            except DependencyError as error:
+                log.warning("lost leases count as deliveries", extra={"chunks": len(lost), "error": str(error)})
+
+    async def leases_lost(self, held: Sequence[Delivery]) -> list[Delivery]:
         """Return which held chunks are no longer ours by the ledger, whose word is final."""
         return await self._ledger.chunks.leases_lost(held)
 
