@@ -22,18 +22,21 @@ from orchestrator.pool.pool import FINAL_FLUSH_SECONDS, Pool
 from orchestrator.settings import JobTrackerSettings, WorkerPoolSettings, WorkerTypeSettings
 from orchestrator.settings.credentials import Credentials
 from orchestrator.settings.load import load
+from orchestrator.sources.base import Foreign
 from orchestrator.sources.redis_stream import RedisStreamSource, connect
 from orchestrator.stream_keeper import StreamKeeper
 from orchestrator.tasks import end, within
 from orchestrator.tracker.hold import Hold
 from orchestrator.tracker.reconcile import Reconciler
 from orchestrator.tracker.redis_view import RedisView
+from orchestrator.tracker.redrive import Redrive
 from orchestrator.tracker.tracker import JobTracker
 
 log = logging.getLogger("orchestrator.workers")
 
 T = TypeVar("T")
 RETRY_SECONDS = 2.0
+REDRIVE_SECONDS = 2.0
 HOLD_SECONDS = 0.5
 """How often pauses are looked at: a resumed type goes on within a second."""
 SLACK_SECONDS = 1.0
@@ -77,6 +80,7 @@ class Worker:
         self._announcements: Announcements
         self._deaf = False
         self._keeper: StreamKeeper | None = None
+        self._redrive: Redrive | None = None
         self._hold: Hold
         self._reconciler: Reconciler
 
@@ -102,6 +106,8 @@ class Worker:
             self._keeper = StreamKeeper(
                 self._settings, self._tracking, ledger=self.ledger, client=client, source=source
             )
+        if foreign and isinstance(source, Foreign):
+            self._redrive = Redrive(self.ledger, source, name)
         self._reconciler = Reconciler(self.ledger, source, view, worker_type=name, queue=stream, foreign=foreign)
         self._hold = Hold(self.ledger, worker_type=name, queue=stream)
         await until_open(self._hold.refresh)
@@ -134,6 +140,8 @@ class Worker:
         ]
         if self._keeper is not None:
             loops.append(asyncio.create_task(self._keeper.run()))
+        if self._redrive is not None:
+            loops.append(asyncio.create_task(every(REDRIVE_SECONDS, self._redrive.run_once)))
         working = asyncio.create_task(self.pool.run())
         systemd.notify("READY=1")
         log.info("worker ready", extra={"worker_type": self._settings.name, "slots": self._settings.size})

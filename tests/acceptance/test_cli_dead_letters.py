@@ -131,7 +131,7 @@ async def test_a_malformed_entry_is_shown_and_can_only_be_dropped(site: Site) ->
     other = next(str(x["id"]) for x in letters if "its job has ended" in x["reason"])
     assert "can only be dropped" in (await site.cli(DEAD, "show", wrong)).out
     refused = await site.cli(DEAD, "retry", wrong)
-    assert refused.code == 1 and "1 cannot be retried here" in refused.out
+    assert refused.code == 1 and "1 cannot be retried: drop them" in refused.out
     assert (await site.cli("job", old, "-o", "json")).json["status"] == "failed"
     assert (await site.cli(DEAD, "retry", other)).code == 0
     await site.copies(3)  # its job has not come back, so it is buried again, as another letter

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from orchestrator.jobs import Scope
 from orchestrator.ledger.chunks import EXTERNAL_TENANT
+from orchestrator.ledger.letters import LetterStatus, Selection
 from tests.conformance.backend import Message, Restarts
 from tests.conformance.conftest import KEEPING
-from tests.conformance.workers import LEASE, Workers, message
+from tests.conformance.workers import KIND, LEASE, Workers, message
 from tests.support.wait import wait_until
 
 MANY = int(os.environ.get("CONFORMANCE_DELIVERIES") or 0)
@@ -98,6 +101,28 @@ async def test_what_is_rejected_is_buried_at_once(workers: Workers) -> None:
         await workers.done()
     assert await workers.states() == Counter({("failed", 1, 1): 1})
     assert await workers.backend.dead(workers.queue) == ["rejected: rejected on request"]
+
+
+async def test_a_dead_letter_that_is_retried_comes_again(workers: Workers) -> None:
+    """As a new job, whoever's queue it is: our own is filled from the ledger, at another's a worker puts it back."""
+    elsewhere = [] if workers.backend.source == "redis_stream" else [KIND]
+
+    async def put_back(queue: str, payloads: Sequence[Mapping[str, Any]]) -> None:
+        assert not payloads, queue
+
+    await workers.put(message(reject=True))
+    async with workers.start():
+        await workers.until("failed", 1)
+        await workers.done()
+        await workers.ledger.dead_letters.retry(
+            Selection(worker_type=KIND), actor="ops", put_back=put_back, elsewhere=elsewhere
+        )
+        await workers.until("failed", 2)
+        await workers.done()
+    assert await workers.states() == Counter({("failed", 1, 1): 2})
+    letters = await workers.ledger.dead_letters.page()
+    assert [letter.status for letter in letters] == [LetterStatus.DEAD, LetterStatus.RETRIED]
+    assert letters[0].job_id != letters[1].job_id
 
 
 async def test_what_kills_its_workers_is_buried_at_its_cap(workers: Workers) -> None:

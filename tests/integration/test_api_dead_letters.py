@@ -126,7 +126,7 @@ async def test_many_letters_at_once(api: Api, ledger: Ledger) -> None:
     async with api.as_("alpha") as client:
         done = (await client.post(f"{PATH}/retry", json={"job_id": one.job_id})).json()
         (job,) = done.pop("jobs")
-        assert done == {"done": 3, "more": False, "skipped": 0, "only_to_drop": 0}
+        assert done == {"done": 3, "asked": 0, "more": False, "skipped": 0, "only_to_drop": 0}
         assert (job["retry_of"], job["chunks_total"]) == (one.job_id, 3)
         assert (await client.get(job["links"]["self"])).json()["job_id"] == job["job_id"]
         ids = [letter["id"] for letter in (await client.get(PATH)).json()["dead_letters"]]
@@ -137,7 +137,7 @@ async def test_many_letters_at_once(api: Api, ledger: Ledger) -> None:
         done = (await client.post(f"{PATH}/retry", json={"worker_type": "lightrag"})).json()
         assert (done["done"], sorted(j["chunks_total"] for j in done["jobs"])) == (3, [1, 2])
         done = (await client.post(f"{PATH}/drop", json={"worker_type": "lightrag"})).json()
-        assert done == {"done": 0, "more": False, "skipped": 0, "only_to_drop": 0, "jobs": []}
+        assert done == {"done": 0, "asked": 0, "more": False, "skipped": 0, "only_to_drop": 0, "jobs": []}
 
 
 async def test_a_call_takes_a_thousand_and_says_that_more_remain(api: Api, ledger: Ledger) -> None:
@@ -248,16 +248,37 @@ async def test_with_redis_away_chunks_are_retried_and_entries_are_not(
             assert waiting == done["retried_as"]
 
 
-async def test_what_came_over_another_queue_goes_back_by_that_queues_tools(api: Api, ledger: Ledger) -> None:
-    """A job of ours would wait for ever for somebody to deliver it."""
+async def test_what_came_over_another_queue_is_asked_of_its_worker(api: Api, ledger: Ledger) -> None:
+    """A job of ours would wait for ever for somebody to deliver it, and the API has no way to that queue."""
+    one, two = await failed(ledger, worker_type="sync"), await failed(ledger, worker_type="sync")
+    sync = WorkerTypeSettings(name="sync", handler="noop", source="sqs", stream=STREAM)
+    api.app.state.deps = replace(api.deps, types={**api.deps.types, "sync": sync})
+    async with api.as_("alpha") as client:
+        [_, letter] = (await client.get(PATH)).json()["dead_letters"]
+        assert (letter["job_id"], letter["retriable"]) == (one.job_id, True)
+        asked = await client.post(f"{PATH}/{letter['id']}/retry")
+        assert (asked.status_code, asked.json()["status"], asked.json()["retriable"]) == (200, "retrying", False)
+        again = await client.post(f"{PATH}/{letter['id']}/retry")
+        assert again.status_code == 409 and "was retrying before" in again.json()["detail"]
+        many = (await client.post(f"{PATH}/retry", json={"worker_type": "sync"})).json()
+        assert many == {"done": 0, "asked": 1, "more": False, "skipped": 0, "only_to_drop": 0, "jobs": []}
+        assert (await client.post(f"{PATH}/{letter['id']}/drop")).json()["status"] == "dropped"
+    assert [(a.action, a.detail["job_id"]) for a in await ledger.audit.page("alpha", None, 10)] == [
+        ("drop", one.job_id),
+        ("retry", two.job_id),
+        ("retry", one.job_id),
+    ]
+
+
+async def test_a_letter_without_its_receipt_cannot_be_put_back(api: Api, ledger: Ledger) -> None:
+    """Written before receipts were kept: nobody knows which message of the queue it was."""
     job = await failed(ledger, worker_type="sync")
+    await ledger.database.run(lambda c: c.execute("UPDATE dead_letters SET receipt = NULL"))
     sync = WorkerTypeSettings(name="sync", handler="noop", source="sqs", stream=STREAM)
     api.app.state.deps = replace(api.deps, types={**api.deps.types, "sync": sync})
     async with api.as_("alpha") as client:
         [letter] = (await client.get(PATH)).json()["dead_letters"]
-        one = await client.post(f"{PATH}/{letter['id']}/retry")
-        assert (one.status_code, one.json()["type"] != "") == (409, True)
-        assert "own tools" in one.json()["detail"]
+        refused = await client.post(f"{PATH}/{letter['id']}/retry")
+        assert refused.status_code == 409 and "can only be dropped" in refused.json()["detail"]
         many = (await client.post(f"{PATH}/retry", json={"job_id": job.job_id})).json()
-        assert (many["done"], many["only_to_drop"], many["jobs"]) == (0, 1, [])
-        assert (await client.post(f"{PATH}/{letter['id']}/drop")).status_code == 200
+        assert (many["asked"], many["only_to_drop"]) == (0, 1)

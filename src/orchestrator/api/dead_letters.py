@@ -60,7 +60,7 @@ async def list_letters(
     )
     shown = found[:limit]
     more = encode(shown[-1].id, "") if len(found) > limit else None
-    return LetterPage(dead_letters=[_view(letter, LetterView) for letter in shown], next_cursor=more)
+    return LetterPage(dead_letters=[_view(deps, letter, LetterView) for letter in shown], next_cursor=more)
 
 
 @router.get("/dead-letters/{letter_id}", responses=problems(401, 404, 422, 503), summary="One dead letter")
@@ -95,16 +95,16 @@ async def drop_letters(request: Request, caller: Authenticated, deps: Needs) -> 
 
 @router.post("/dead-letters/{letter_id}/retry", responses=problems(401, 404, 409, 422, 503), summary="Retry one")
 async def retry_letter(letter_id: Id, caller: Authenticated, deps: Needs) -> LetterDetail:
-    """Retry a dead letter; `retried_as` of the answer is the new job."""
+    """Retry a dead letter; `retried_as` of the answer is the new job.
+
+    One of a queue that is not ours is `retrying` until a worker has put it back there; it comes as a new job.
+    """
     letter = await _shown(deps, caller, letter_id)
-    if letter.worker_type in _elsewhere(deps):
-        tools = f"Queue {letter.queue} is not ours: put it back with that queue's own tools; it comes as a new job."
-        raise ProblemError(409, f"Dead letter {letter_id} cannot be retried here. {tools}")
     if letter.status is LetterStatus.DEAD and not letter.retriable:
-        raise ProblemError(409, f"Dead letter {letter_id} can only be dropped: not all of its entry was kept.")
+        raise ProblemError(409, f"Dead letter {letter_id} can only be dropped: not enough of it was kept.")
     done = await _retry(deps, caller, Selection(ids=[letter_id], tenant=caller.scope))
     letter = await _shown(deps, caller, letter_id)
-    if not done.letters:
+    if not done.letters and not done.asked:
         raise _resolved_before(letter)
     return letter
 
@@ -120,11 +120,14 @@ async def drop_letter(letter_id: Id, caller: Authenticated, deps: Needs) -> Lett
 
 
 async def _shown(deps: Deps, caller: Caller, letter_id: int) -> LetterDetail:
-    return _view(await deps.ledger.dead_letters.get(letter_id, caller.scope), LetterDetail)
+    return _view(deps, await deps.ledger.dead_letters.get(letter_id, caller.scope), LetterDetail)
 
 
-def _view(letter: DeadLetter, kind: type[T]) -> T:
-    return kind(**{name: getattr(letter, name) for name in kind.model_fields})
+def _view(deps: Deps, letter: DeadLetter, kind: type[T]) -> T:
+    shown = {name: getattr(letter, name) for name in kind.model_fields}
+    if letter.worker_type in _elsewhere(deps):
+        shown["retriable"] = letter.status is LetterStatus.DEAD and letter.receipt is not None
+    return kind(**shown)
 
 
 def _resolved_before(letter: LetterDetail) -> ProblemError:
@@ -150,8 +153,14 @@ def _resolution(done: Resolved, asked: int) -> Resolution:
         )
         for job in done.jobs
     ]
-    skipped = max(0, asked - len(done.letters) - done.stuck)
-    return Resolution(done=len(done.letters), more=done.more, skipped=skipped, only_to_drop=done.stuck, jobs=jobs)
+    return Resolution(
+        done=len(done.letters),
+        asked=done.asked,
+        more=done.more,
+        skipped=max(0, asked - len(done.letters) - done.asked - done.stuck),
+        only_to_drop=done.stuck,
+        jobs=jobs,
+    )
 
 
 async def _retry(deps: Deps, caller: Caller, selection: Selection) -> Resolved:

@@ -87,7 +87,8 @@ class Resolution(BaseModel):
     """What became of a selection of dead letters."""
 
     done: int = Field(description="letters retried or dropped by this call")
+    asked: int = Field(description="of a retry: a worker of their type puts them back at their queue, within seconds")
     more: bool = Field(description=f"a call takes the oldest {MOST_AT_ONCE}; there are more: call again")
     skipped: int = Field(description="of `ids`: unknown, another tenant's, or resolved before")
-    only_to_drop: int = Field(description="of a retry: they cannot be retried here; drop them, or use their queue")
+    only_to_drop: int = Field(description="of a retry: they cannot be retried; drop them")
     jobs: list[RetryJob] = Field(description="of a retry: the new jobs, one for each job the chunks came from")

@@ -22,6 +22,7 @@ class Shown(StrEnum):
     """Which letters are listed."""
 
     DEAD = "dead"
+    RETRYING = "retrying"
     RETRIED = "retried"
     DROPPED = "dropped"
     ALL = "all"
@@ -131,10 +132,12 @@ def report(what: str, done: Mapping[str, Any]) -> list[str]:
     past = {"retry": "retried", "drop": "dropped"}[what]
     lines = [f"{done['done']} dead letters {past}" + ("; more remain: run it again" if done["more"] else "")]
     lines += [f"job {j['job_id']}: {j['chunks_total']} chunks of job {j['retry_of']}" for j in done["jobs"]]
+    if done["asked"]:
+        lines.append(f"{done['asked']} are put back at their queue by a worker of their type, and come as new jobs")
     if done["skipped"]:
         lines.append(f"{done['skipped']} skipped: unknown, or resolved before")
     if done["only_to_drop"]:
-        lines.append(f"{done['only_to_drop']} cannot be retried here: drop them, or use their queue's own tools")
+        lines.append(f"{done['only_to_drop']} cannot be retried: drop them")
     return lines
 
 

@@ -26,6 +26,9 @@ RETRY, DROP = "retry", "drop"
 
 PutBack = Callable[[str, Sequence[Mapping[str, Any]]], Awaitable[None]]
 """Put entries, by what was kept of them, back on a queue by its name."""
+Redrive = Callable[[Sequence[str]], Awaitable[Sequence[str]]]
+"""Put messages back at their own queue, by their receipts; those that are gone there come back."""
+GONE = "; could not be put back: its queue has no such failed message any more"
 
 
 class DeadLetters:
@@ -84,7 +87,7 @@ class DeadLetters:
     ) -> Resolved:
         """Try the oldest `limit` dead letters of a selection again, in one transaction.
 
-        Those of the worker types in `elsewhere` are left alone: their queues are not ours to fill.
+        Those of the worker types in `elsewhere`, whose queues are not ours, are left to `redrive`.
 
         Chunks go into a new job for each job they come from; entries go back on their queue just before the commit:
         when that fails they may be there twice, which the guarded claim makes harmless. Raises DependencyError, and
@@ -95,9 +98,28 @@ class DeadLetters:
             new_ids = {job_id: str(uuid4()) for job_id in sorted({b.job_id for b in chosen if b.job_id is not None})}
             jobs = await _new_jobs(connection, chosen, new_ids)
             await _resolve(connection, actor, RETRY, chosen, new_ids)
+            asked = await connection.execute(
+                sql("dead_letters_ask"), *_chosen_by(selection), list(elsewhere), limit, actor
+            )
             await _put_back(connection, [b for b in chosen if b.job_id is None], put_back)
         stuck = await self._database.value("dead_letters_stuck", *_chosen_by(selection), list(elsewhere))
-        return Resolved(letters=chosen, jobs=jobs, more=more, stuck=int(stuck))
+        count = int(asked.rpartition(" ")[2])
+        return Resolved(letters=chosen, jobs=jobs, more=more or count == limit, asked=count, stuck=int(stuck))
+
+    async def redrive(self, worker_type: str, put_back: Redrive, limit: int) -> int:
+        """Let a queue that is not ours put back what is asked for, `limit` letters at most; return how many were.
+
+        What the queue does not find among its failed messages is dead again. Many workers may do this at once. One that
+        dies between the queue and the commit leaves its letters asked for: they are then found gone, and are
+        dead again though they were put back. Raises DependencyError.
+        """
+        async with self._database.transaction() as connection:
+            rows = await connection.fetch(sql("dead_letters_asked"), worker_type, limit)
+            if rows:
+                missing = set(await put_back([row["receipt"] for row in rows]))
+                gone = [row["id"] for row in rows if row["receipt"] in missing]
+                await connection.execute(sql("dead_letters_redriven"), [row["id"] for row in rows], gone, GONE)
+        return len(rows)
 
 
 async def _choose(

@@ -21,6 +21,7 @@ class LetterStatus(StrEnum):
     """What became of a dead letter."""
 
     DEAD = "dead"
+    RETRYING = "retrying"  # a worker of its type is to put it back at its queue, which is not ours
     RETRIED = "retried"
     DROPPED = "dropped"
 
@@ -42,7 +43,8 @@ class DeadLetter:
     at: datetime
     resolved_at: datetime | None
     retried_as: str | None  # the job its chunk went into
-    retriable: bool  # else it can only be dropped
+    receipt: str | None  # which message of its queue it was; of our own chunks only the last entry
+    retriable: bool  # at our own queue; else it can only be dropped
     # of one letter, when it is shown by itself:
     payload: Mapping[str, Any] = field(default_factory=dict)  # of an entry: what was in it; its text cut
     text_length: int | None = None
@@ -77,7 +79,8 @@ class Resolved:
     letters: Sequence[Buried] = ()
     jobs: Sequence[Job] = ()  # made for retried chunks, to be dispatched
     more: bool = False  # the selection holds more than one call may take
-    stuck: int = 0  # dead letters of the selection that we cannot retry
+    asked: int = 0  # a worker of their type is to put them back at their queue
+    stuck: int = 0  # dead letters of the selection that cannot be retried
 
 
 def payload_of(delivery: Delivery) -> dict[str, Any]:

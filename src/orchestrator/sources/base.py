@@ -89,8 +89,7 @@ class Foreign(Protocol):
     async def redrive(self, receipts: Sequence[str]) -> list[str]:
         """Put ended messages back to be delivered again, as new work; return those that are gone or have not failed.
 
-        Every source has it, and is held to it by its tests. No command asks for it: `orchestrator dead-letters retry`
-        refuses what is of a foreign queue, and an operator uses that queue's own tools (docs/sources.md).
+        `orchestrator dead-letters retry` asks for it, and a worker of the type does it (tracker/redrive.py).
         """
 
     async def check(self) -> str:

@@ -41,8 +41,9 @@ WITH asked AS (
     ) l
     WHERE j.job_id = l.job_id
 ), buried AS (
-    INSERT INTO dead_letters (worker_type, queue, job_id, chunk_id, reason, attempts, deliveries)
-    SELECT j.worker_type, j.queue, d.job_id, d.chunk_id, coalesce(d.error, 'unknown'), d.attempts, d.deliveries
+    INSERT INTO dead_letters (worker_type, queue, job_id, chunk_id, reason, attempts, deliveries, receipt)
+    SELECT j.worker_type, j.queue, d.job_id, d.chunk_id, coalesce(d.error, 'unknown'), d.attempts, d.deliveries,
+        (SELECT c.receipt FROM chunks c WHERE c.job_id = d.job_id AND c.chunk_id = d.chunk_id)  -- as it was before
     FROM done d JOIN jobs j ON j.job_id = d.job_id WHERE d.verdict = 'failed'
 )
 SELECT a.job_id, a.chunk_id, (SELECT c.status FROM chunks c WHERE c.job_id = a.job_id AND c.chunk_id = a.chunk_id)

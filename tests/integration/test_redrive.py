@@ -1,0 +1,61 @@
+"""Dead letters of a queue that is not ours: asked for in the ledger, put back there by a worker of their type."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from orchestrator.deliveries import Outcome, Verdict
+from orchestrator.errors import DependencyError
+from orchestrator.ledger import Ledger
+from orchestrator.ledger.jobs import NewJob
+from orchestrator.ledger.letters import LetterStatus, Selection
+from tests.support.jobs import delivery_of, new_job
+
+
+async def failed(ledger: Ledger, worker_type: str, size: int) -> NewJob:
+    """Run a job of a type to its end with all its chunks dead."""
+    job = new_job(size, worker_type=worker_type)
+    await ledger.jobs.create(job)
+    taken = (await ledger.chunks.claim([delivery_of(job, n) for n in range(size)])).taken
+    await ledger.chunks.settle([(d, Outcome(Verdict.FAILED, reason="model said 400")) for d in taken])
+    return job
+
+
+async def test_what_is_asked_of_another_queue_is_put_back_once(ledger: Ledger) -> None:
+    """By one of the workers of its type; what is gone there is dead again, and says so."""
+    job, _ = await failed(ledger, "sync", 3), await failed(ledger, "chat", 1)
+    receipts = [delivery_of(job, n).receipt for n in range(3)]
+    asked: list[Sequence[str]] = []
+
+    async def put_back(wanted: Sequence[str]) -> list[str]:
+        asked.append(wanted)
+        return [wanted[1]]
+
+    async def away(wanted: Sequence[str]) -> list[str]:
+        raise DependencyError("SQS does not answer")
+
+    no_entries = await ledger.dead_letters.retry(
+        Selection(worker_type="sync"), actor="ops", put_back=nobody, elsewhere=["sync", "chat"]
+    )
+    assert (no_entries.letters, no_entries.asked, no_entries.stuck) == ([], 3, 0)
+    with pytest.raises(DependencyError):
+        await ledger.dead_letters.redrive("sync", away, 10)
+    done = await asyncio.gather(*(ledger.dead_letters.redrive("sync", put_back, 10) for _ in range(3)))
+    assert (sorted(done), asked) == ([0, 0, 3], [receipts])
+    assert await ledger.dead_letters.redrive("sync", put_back, 10) == 0
+    letters = {x.receipt: x for x in await ledger.dead_letters.page(worker_type="sync")}
+    first, gone, last = (letters[receipt] for receipt in receipts)
+    assert (first.status, gone.status, last.status) == (LetterStatus.RETRIED, LetterStatus.DEAD, LetterStatus.RETRIED)
+    assert gone.reason == "model said 400; could not be put back: its queue has no such failed message any more"
+    assert first.resolved_at is not None and gone.resolved_at is None
+    [other] = await ledger.dead_letters.page(worker_type="chat")
+    assert other.status is LetterStatus.DEAD
+
+
+async def nobody(queue: str, payloads: Sequence[Mapping[str, Any]]) -> None:
+    """Put nothing back: nothing of ours is asked for."""
+    assert not payloads, queue
