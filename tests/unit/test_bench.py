@@ -9,18 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench.__main__ import BENCHES
 from bench.api import document, lines
 from bench.instant import DIMENSIONS, answer, embeddings, vector
-from bench.limits import LIMITS, met
+from bench.limits import met
 from bench.peers import compare
 from bench.peers.child import tally
 from bench.processes import cpu_seconds, rss_mb, tree
 from bench.prose import texts
 from bench.report import Cost, Report, middle, percentiles
-from bench.source_loops import LOOPS
-
-from tests.conformance.conftest import BACKENDS
 
 
 def test_a_line_holds_what_is_promised(capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,14 +86,6 @@ def test_embeddings_tell_texts_apart() -> None:
     assert math.isclose(sum(x * x for x in vector("a")), 1.0)
     assert vector("a") != vector("b")
     assert len(embeddings({"input": ["a", "b"], "encoding_format": "base64"})["data"]) == 2
-
-
-def test_what_has_a_limit_can_be_run() -> None:
-    assert LIMITS.keys() <= BENCHES.keys()
-
-
-def test_every_source_has_a_bare_loop() -> None:
-    assert BACKENDS.keys() <= LOOPS.keys()
 
 
 def test_every_peer_has_its_file() -> None:
