@@ -203,7 +203,7 @@ async def test_its_chunks_are_dead(api: Api, ledger: Ledger, redis_url: str) -> 
 
 
 async def test_its_message_is_dead_on_a_queue_that_is_not_ours(api: Api, ledger: Ledger) -> None:
-    """It was told to try `orchestrator dead-letters retry`, which refuses letters of such a queue."""
+    """The same command: a worker of the type puts the message back."""
     sync = WorkerTypeSettings(name="lightrag", handler="noop", source="sqs", stream=STREAM)
     api.app.state.deps = replace(api.deps, types={"lightrag": sync})
     job = queued(1)
@@ -211,8 +211,7 @@ async def test_its_message_is_dead_on_a_queue_that_is_not_ours(api: Api, ledger:
     taken = (await ledger.chunks.claim([delivery_of(job, 0)])).taken
     await ledger.chunks.settle([(d, Outcome(Verdict.FAILED, reason="not prose")) for d in taken])
     found = await reason(api, job, Kind.DEAD_LETTERED)
-    assert "dead-letters list" in found["remedy"] and "dead-letters retry" not in found["remedy"]
-    assert f"put its message back on queue {STREAM} with that queue's own tools" in found["remedy"]
+    assert f"dead-letters retry --job {job.job_id}" in found["remedy"]
 
 
 async def test_redis_and_the_ledger_disagree(api: Api, ledger: Ledger) -> None:

@@ -58,7 +58,6 @@ def situation(**changes: Any) -> Situation:
     seen: dict[str, Any] = {
         "now": NOW,
         "job": Job(**{**job, **of_job}),
-        "own_queue": True,
         "pauses": [],
         "holding": [],
         "later": None,

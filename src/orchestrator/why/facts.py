@@ -44,7 +44,6 @@ async def situation(
     return Situation(
         now=queued["now"],
         job=job,
-        own_queue=depth is not None,
         pauses=(await ledger.pauses.of_jobs([job.job_id])).get(job.job_id, []),
         holding=[Holding(**row) for row in held],
         later=later,

@@ -167,8 +167,7 @@ def _dead(s: Situation) -> Iterator[Reason]:
     if s.job.failed:
         text = f"{s.job.failed} chunks are dead; the first ({s.job.error_chunk_id}): {s.job.error_message}"
         listed, retry = (f"orchestrator dead-letters {act} --job {s.job.job_id}" for act in ("list", "retry"))
-        back = f"put its message back on queue {s.job.queue} with that queue's own tools: it comes as a new job"
-        yield Reason(Kind.DEAD_LETTERED, text, f"{listed}; {retry if s.own_queue else back}", chunks=s.job.failed)
+        yield Reason(Kind.DEAD_LETTERED, text, f"{listed}; {retry}", chunks=s.job.failed)
 
 
 def _time(at: datetime) -> str:

@@ -52,7 +52,6 @@ class Situation:
 
     now: datetime
     job: Job
-    own_queue: bool  # else it is another's, filled and mended by its own tools
     pauses: Sequence[Pause]
     holding: Sequence[Holding]
     later: Later | None
