@@ -107,7 +107,7 @@ class Worker:
                 self._settings, self._tracking, ledger=self.ledger, client=client, source=source
             )
         if foreign and isinstance(source, Foreign):
-            self._redrive = Redrive(self.ledger, source, name)
+            self._redrive = Redrive(self.ledger, source, name, stream)
         self._reconciler = Reconciler(self.ledger, source, view, worker_type=name, queue=stream, foreign=foreign)
         self._hold = Hold(self.ledger, worker_type=name, queue=stream)
         await until_open(self._hold.refresh)

@@ -98,15 +98,23 @@ def test_what_its_command_finds_unsound_is_not_written(tmp_path: Path) -> None:
     one = {"path": str(tmp_path / "one.json"), "validate": f"{sys.executable} -m json.tool %s"}
     assert run({"files": [{**one, "content": "[1]"}]})["changed"]
     said = run({"files": [{**one, "content": "[1"}]})
-    assert said["failed"] and said["msg"].startswith(f"{one['path']} stays as it was: Expecting"), said
+    assert said["failed"] and said["msg"].startswith(f"{one['path']}: Expecting"), said
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("one.json", "[1]")]
 
 
 def test_a_file_for_nobody_or_nowhere_is_named(tmp_path: Path) -> None:
     for wrong in ({"path": "missing/file"}, {"path": "file", "owner": "nobody-of-that-name"}):
         said = run({"under": str(tmp_path), "files": [{"content": "", **wrong}]})
-        assert said["failed"] and said["msg"].startswith(f"{tmp_path / wrong['path']} stays as it was"), said
+        assert said["failed"] and said["msg"].startswith(f"{tmp_path / wrong['path']}:"), said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_is_made_with_those_it_lies_in(tmp_path: Path) -> None:
+    """As Ansible's own module does; a file in its place is no directory."""
+    assert run({"under": str(tmp_path), "directories": [{"path": "a/b"}]})["changed"] and (tmp_path / "a/b").is_dir()
+    (tmp_path / "c").touch(mode=0o755)
+    said = run({"under": str(tmp_path), "directories": [{"path": "c"}, {"path": "d", "mode": "0755"}]})
+    assert said["failed"] and said["msg"].startswith(f"{tmp_path}/c: "), said
 
 
 def test_a_difference_is_shown(tmp_path: Path) -> None:

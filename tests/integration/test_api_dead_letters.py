@@ -259,7 +259,7 @@ async def test_what_came_over_another_queue_is_asked_of_its_worker(api: Api, led
         asked = await client.post(f"{PATH}/{letter['id']}/retry")
         assert (asked.status_code, asked.json()["status"], asked.json()["retriable"]) == (200, "retrying", False)
         again = await client.post(f"{PATH}/{letter['id']}/retry")
-        assert again.status_code == 409 and "was retrying before" in again.json()["detail"]
+        assert again.status_code == 409 and "is being put back" in again.json()["detail"]
         many = (await client.post(f"{PATH}/retry", json={"worker_type": "sync"})).json()
         assert many == {"done": 0, "asked": 1, "more": False, "skipped": 0, "only_to_drop": 0, "jobs": []}
         assert (await client.post(f"{PATH}/{letter['id']}/drop")).json()["status"] == "dropped"

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from orchestrator.deliveries import Delivery, Result
+from orchestrator.deliveries import Delivery, Outcome, Result, Verdict
 from orchestrator.handlers.base import Context
 from orchestrator.jobs import JobStatus
 from orchestrator.ledger import Ledger
+from orchestrator.ledger.chunks import MOST_OUTLIVED
 from orchestrator.sources.redis_stream import RedisStreamSource, connect
 from orchestrator.tracker.relay import Relay
-from tests.support.jobs import new_job
+from tests.support.jobs import delivery_of, new_job
 from tests.support.system import system, type_settings
 from tests.support.wait import wait_until
 
@@ -119,6 +120,20 @@ async def test_a_lost_lease_is_no_death(ledger: Ledger, redis_url: str) -> None:
             assert (await second.ended(job.job_id)).processed == 2
             await wait_until(second.empty)
     assert await deliveries() == [1, 1]
+
+
+async def test_a_chunk_that_stalls_its_workers_ends(ledger: Ledger) -> None:
+    """Each outlives it, and loses its lease to the next: without an end to that it would go round for ever."""
+    job = new_job(1)
+    await ledger.jobs.create(job)
+    counted = []
+    for _ in range(MOST_OUTLIVED + 2):
+        lost = (await ledger.chunks.claim([delivery_of(job, 0)])).taken
+        heir = (await ledger.chunks.claim([delivery_of(job, 0)])).taken
+        await ledger.chunks.outlived(lost)
+        counted.append((await ledger.jobs.chunks(job.job_id, status=None, after=None, limit=1))[0]["deliveries"])
+        await ledger.chunks.settle([(d, Outcome(Verdict.RELEASE, ran=False)) for d in heir])
+    assert counted == [1] * MOST_OUTLIVED + [2, 3]
 
 
 @pytest.mark.parametrize("size", [1, 3])

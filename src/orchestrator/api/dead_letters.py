@@ -76,7 +76,10 @@ async def get_letter(letter_id: Id, caller: Authenticated, deps: Needs) -> Lette
     summary="Retry many dead letters",
 )
 async def retry_letters(request: Request, caller: Authenticated, deps: Needs) -> Resolution:
-    """Make a new job for the dead chunks of each job; put entries that are no chunk back on their stream."""
+    """Make a new job for the dead chunks of each job; put entries that are no chunk back on their stream.
+
+    What came over a queue that is not ours is put back there by a worker of its type, and comes as a new job.
+    """
     selection, asked = await _selection(request, caller)
     return _resolution(await _retry(deps, caller, selection), asked)
 
@@ -131,6 +134,9 @@ def _view(deps: Deps, letter: DeadLetter, kind: type[T]) -> T:
 
 
 def _resolved_before(letter: LetterDetail) -> ProblemError:
+    if letter.status is LetterStatus.RETRYING:
+        waits = f"is being put back at queue {letter.queue} by a worker of type {letter.worker_type}"
+        return ProblemError(409, f"Dead letter {letter.id} {waits}. It can be dropped if none runs.")
     where = f" as job {letter.retried_as}" if letter.retried_as else ""
     return ProblemError(409, f"Dead letter {letter.id} was {letter.status} before{where}.")
 

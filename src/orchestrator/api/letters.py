@@ -39,7 +39,7 @@ class LetterView(BaseModel):
     at: datetime
     resolved_at: datetime | None = Field(description="when it was retried or dropped")
     retried_as: str | None = Field(description="the job that its chunk went into")
-    retriable: bool = Field(description="false: it can only be dropped, or has been resolved")
+    retriable: bool = Field(description="false: it can only be dropped, or was resolved, or is being put back")
 
 
 class LetterDetail(LetterView):
@@ -89,6 +89,6 @@ class Resolution(BaseModel):
     done: int = Field(description="letters retried or dropped by this call")
     asked: int = Field(description="of a retry: a worker of their type puts them back at their queue, within seconds")
     more: bool = Field(description=f"a call takes the oldest {MOST_AT_ONCE}; there are more: call again")
-    skipped: int = Field(description="of `ids`: unknown, another tenant's, or resolved before")
+    skipped: int = Field(description="of `ids`: unknown, another tenant's, resolved before, or being put back")
     only_to_drop: int = Field(description="of a retry: they cannot be retried; drop them")
     jobs: list[RetryJob] = Field(description="of a retry: the new jobs, one for each job the chunks came from")

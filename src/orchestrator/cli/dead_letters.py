@@ -135,7 +135,7 @@ def report(what: str, done: Mapping[str, Any]) -> list[str]:
     if done["asked"]:
         lines.append(f"{done['asked']} are put back at their queue by a worker of their type, and come as new jobs")
     if done["skipped"]:
-        lines.append(f"{done['skipped']} skipped: unknown, or resolved before")
+        lines.append(f"{done['skipped']} skipped: unknown, resolved before, or being put back")
     if done["only_to_drop"]:
         lines.append(f"{done['only_to_drop']} cannot be retried: drop them")
     return lines

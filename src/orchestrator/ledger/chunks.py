@@ -16,6 +16,8 @@ from orchestrator.ledger.statements import joined, sql
 NO_USAGE = Usage()
 EXTERNAL_TENANT = "stream"
 """Owner of jobs that came straight over the stream: whoever may write there is not known to the API."""
+MOST_OUTLIVED = 32
+"""Hand-outs of a chunk that its workers outlived and that count as no deaths; further ones count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +144,13 @@ class Chunks:
         )
         return [held[row["n"] - 1] for row in rows]
 
-    async def count_deliveries(self, held: Delivery, deliveries: int) -> bool:
-        """Write how often a held chunk was handed out; False, and nothing, when its lease token no longer holds."""
-        whose = (held.job_id, held.chunk_id, held.lease_token)
-        return await self._database.execute("count_deliveries", *whose, deliveries) == 1
+    async def count_delivery(self, held: Delivery, counts: bool) -> bool:
+        """Let this hand-out of a held chunk count, or not yet; False, and nothing, when its lease token is another."""
+        return await self._database.execute("count_delivery", held.job_id, held.chunk_id, held.lease_token, counts) == 1
 
     async def outlived(self, lost: Sequence[Delivery]) -> None:
         """Count no longer what was handed out to us and lost: we live."""
-        await self._database.execute("outlived", [d.job_id for d in lost], [d.chunk_id for d in lost])
+        await self._database.execute("outlived", [d.job_id for d in lost], [d.chunk_id for d in lost], MOST_OUTLIVED)
 
     async def requeue_stranded(self, worker_type: str, lease_seconds: float) -> int:
         """Put running chunks of dead workers back to queued; return how many."""

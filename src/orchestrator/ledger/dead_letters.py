@@ -26,9 +26,9 @@ RETRY, DROP = "retry", "drop"
 
 PutBack = Callable[[str, Sequence[Mapping[str, Any]]], Awaitable[None]]
 """Put entries, by what was kept of them, back on a queue by its name."""
-Redrive = Callable[[Sequence[str]], Awaitable[Sequence[str]]]
+Revive = Callable[[Sequence[str]], Awaitable[Sequence[str]]]
 """Put messages back at their own queue, by their receipts; those that are gone there come back."""
-GONE = "; could not be put back: its queue has no such failed message any more"
+GONE = "; not put back: its queue has no such failed message, or it was put back before"
 
 
 class DeadLetters:
@@ -104,19 +104,27 @@ class DeadLetters:
             await _put_back(connection, [b for b in chosen if b.job_id is None], put_back)
         stuck = await self._database.value("dead_letters_stuck", *_chosen_by(selection), list(elsewhere))
         count = int(asked.rpartition(" ")[2])
-        return Resolved(letters=chosen, jobs=jobs, more=more or count == limit, asked=count, stuck=int(stuck))
+        return Resolved(
+            letters=chosen,
+            jobs=jobs,
+            more=more or (count == limit and selection.ids is None),
+            asked=count,
+            stuck=int(stuck),
+        )
 
-    async def redrive(self, worker_type: str, put_back: Redrive, limit: int) -> int:
+    async def redrive(self, worker_type: str, queue: str, revive: Revive, limit: int) -> int:
         """Let a queue that is not ours put back what is asked for, `limit` letters at most; return how many were.
 
-        What the queue does not find among its failed messages is dead again. Many workers may do this at once. One that
-        dies between the queue and the commit leaves its letters asked for: they are then found gone, and are
-        dead again though they were put back. Raises DependencyError.
+        What the queue does not find among its failed messages is dead again. Any worker may call this; one of them at a
+        time does it. One that dies or fails between the queue and the commit leaves its letters asked for: those
+        that it had put back are then not found. Raises DependencyError.
         """
         async with self._database.transaction() as connection:
-            rows = await connection.fetch(sql("dead_letters_asked"), worker_type, limit)
+            rows = await connection.fetch(sql("dead_letters_asked"), worker_type, queue, limit)
             if rows:
-                missing = set(await put_back([row["receipt"] for row in rows]))
+                if not await connection.fetchval(sql("lock_redrive"), worker_type, queue):
+                    return 0
+                missing = set(await revive(list(dict.fromkeys(row["receipt"] for row in rows))))
                 gone = [row["id"] for row in rows if row["receipt"] in missing]
                 await connection.execute(sql("dead_letters_redriven"), [row["id"] for row in rows], gone, GONE)
         return len(rows)

@@ -38,14 +38,15 @@ class Leases:
         while True:
             await asyncio.sleep(min(LEDGER_CHECK_SECONDS, self._heartbeat))
             self.ticked = time.monotonic()
-            try:
-                await self._check()
-                await self._show()
-                if self.ticked >= renew_at:
-                    renew_at = self.ticked + self._heartbeat
-                    await self._renew()
-            except DependencyError as error:
-                log.warning("leases not checked; will try again", extra={"error": str(error)})
+            acts = [self._check, self._show]
+            if self.ticked >= renew_at:  # first of all, and alone: PostgreSQL may be away, and the source there
+                renew_at = self.ticked + self._heartbeat
+                acts.insert(0, self._renew)
+            for act in acts:
+                try:
+                    await act()
+                except DependencyError as error:
+                    log.warning("leases not checked; will try again", extra={"error": str(error)})
 
     async def _renew(self) -> None:
         """Renew at the source. A lease lost there ends a handler only if the queue is not ours.
@@ -67,11 +68,10 @@ class Leases:
         running = [h for h in self._held() if h.task is not None]
         if not running:
             return
-        lost = await self._tracker.leases_lost([h.delivery for h in running])
+        # not by key: we may have a chunk twice, and one of the two is ours
+        lost = {id(delivery) for delivery in await self._tracker.leases_lost([h.delivery for h in running])}
         for held in running:
-            if any(
-                held.delivery is delivery for delivery in lost
-            ):  # we may have its chunk twice, and one of them is ours
+            if id(held.delivery) in lost:
                 held.interrupt()
 
     async def _show(self) -> None:

@@ -50,16 +50,14 @@ class Quarantine:
         It does not run before its delivery is counted: a chunk that kills whoever runs it would else be run for ever.
         """
         try:
-            uncounted = await self._tracker.count_deliveries(held.delivery, held.delivery.deliveries - 1)
-            held.delivery.counted = not uncounted
+            await self._tracker.count_delivery(held.delivery, False)
         except DependencyError as error:
             log.warning("a suspect's wait counts as a delivery", extra={"error": str(error)})
         self.look()
         await self._decided.wait()
         while True:
             try:
-                ours = await self._tracker.count_deliveries(held.delivery, held.delivery.deliveries)
-                held.delivery.counted |= ours
+                ours = await self._tracker.count_delivery(held.delivery, True)
                 break
             except DependencyError as error:
                 log.warning("cannot begin with a suspect; will try again", extra={"error": str(error)})

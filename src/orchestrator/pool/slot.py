@@ -76,9 +76,8 @@ class Slot:
         now = time.monotonic()
         self._empty.clear()
         for delivery in deliveries:
-            if (
-                former := self.held.get(delivery.key)
-            ) is not None:  # its chunk was dispatched again, and came to us again
+            former = self.held.get(delivery.key)
+            if former is not None:  # its chunk was dispatched again, and came to us again
                 former.interrupt()
             held = self.held[delivery.key] = Held(delivery, now)
             if (dead := unfit(delivery, self._policy)) is not None:

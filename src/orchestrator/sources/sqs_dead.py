@@ -33,22 +33,31 @@ class DeadLetters:
 
         By receive, send and delete: the service's own move task moves all or none.
         """
-        wanted, gone = set(receipts), set(receipts)
+        missing = dict.fromkeys(receipts, True)
         others: list[Entry] = []
-        for _ in range(PASSES):
-            if not gone or not (found := await self._receive()):
-                break
-            for message in found:
-                origin = message.get("MessageAttributes", {}).get(ORIGIN, {}).get("StringValue")
-                if origin not in wanted:
-                    others.append({"ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 0})
-                    continue
-                if origin in gone:  # else the second copy of one that a crash had buried twice
-                    await self._send(self._queue_url, [self._revived(message)])
-                    gone.discard(origin)
-                await self._client.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
-        await in_batches(others, partial(self._client.change_message_visibility_batch, QueueUrl=self._url))
-        return sorted(gone)
+        try:
+            for _ in range(PASSES):
+                if not any(missing.values()) or not (found := await self._receive()):
+                    return sorted(receipt for receipt, is_missing in missing.items() if is_missing)
+                for message in found:
+                    if not await self._revive(message, missing):
+                        others.append({"ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 0})
+        finally:  # what is of nobody who asked is there at once for whoever looks next
+            await in_batches(others, partial(self._client.change_message_visibility_batch, QueueUrl=self._url))
+        many = f"more than {PASSES * MOST} messages are in {self._url}: those that are asked for were not all found"
+        raise DependencyError(f"{many}; redrive them with the queue's own tools")
+
+    async def _revive(self, message: Mapping[str, Any], missing: dict[str, bool]) -> bool:
+        """Send a message that is asked for as a new one; False when it is another."""
+        # a message that the service itself has moved here bears no word of ours, and has its id still
+        origin = message.get("MessageAttributes", {}).get(ORIGIN, {}).get("StringValue", message["MessageId"])
+        if origin not in missing:
+            return False
+        if missing[origin]:  # else the second copy of one that a crash had buried twice
+            await self._send(self._queue_url, [self._revived(message)])
+            missing[origin] = False
+        await self._client.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
+        return True
 
     async def _receive(self) -> list[Mapping[str, Any]]:
         reply = await self._client.receive_message(

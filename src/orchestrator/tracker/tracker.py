@@ -117,9 +117,12 @@ class JobTracker:
         """Return which held chunks are no longer ours by the ledger, whose word is final."""
         return await self._ledger.chunks.leases_lost(held)
 
-    async def count_deliveries(self, held: Delivery, deliveries: int) -> bool:
-        """Say how often a chunk was handed out, this time included or not; False when it is no longer ours."""
-        return await self._ledger.chunks.count_deliveries(held, deliveries)
+    async def count_delivery(self, held: Delivery, counts: bool) -> bool:
+        """Say whether this hand-out of a chunk counts by now; False when it is no longer ours."""
+        ours = await self._ledger.chunks.count_delivery(held, counts)
+        if ours:
+            held.counted = counts
+        return ours
 
     async def cancelled(self, deliveries: Sequence[Delivery]) -> None:
         """Deliveries were cancelled at their queue: their jobs are. Raises DependencyError."""

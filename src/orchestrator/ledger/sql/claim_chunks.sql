@@ -7,7 +7,7 @@
 WITH taken AS (
     UPDATE chunks c
     SET status = 'running', lease_token = $5, receipt = a.receipt, consumer = a.consumer, deliveries = c.deliveries + 1,
-        started_at = clock_timestamp(), due_at = NULL
+        counted = true, started_at = clock_timestamp(), due_at = NULL
     FROM unnest(string_to_array((SELECT $1), E'\x1f'), string_to_array((SELECT $2), E'\x1f'),
             string_to_array((SELECT $3), E'\x1f'), string_to_array((SELECT $4), E'\x1f'))
         WITH ORDINALITY AS a (job_id, chunk_id, receipt, consumer, n)

@@ -1,6 +1,6 @@
 -- Lock the dead letters that are asked for, oldest first; whoever asks at the same time waits, and then finds them no
--- longer dead. What waits to be put back at its queue can be dropped, too. With $5 only those that can be retried: chunks, and entries of which everything was kept, of
--- no type in $7.
+-- longer dead. What waits to be put back at its queue can be dropped, too. With $5 only those that can be retried by us:
+-- chunks, and entries of which everything was kept, of no type in $7.
 SELECT l.id, l.queue, l.job_id, l.chunk_id, l.receipt
 FROM dead_letters l LEFT JOIN jobs j ON j.job_id = l.job_id
 WHERE (l.status = 'dead' OR (l.status = 'retrying' AND NOT $5::boolean))

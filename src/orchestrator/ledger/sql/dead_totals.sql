@@ -1,1 +1,1 @@
-SELECT worker_type, count(*) AS dead FROM dead_letters WHERE status = 'dead' GROUP BY worker_type
+SELECT worker_type, count(*) AS dead FROM dead_letters WHERE status IN ('dead', 'retrying') GROUP BY worker_type

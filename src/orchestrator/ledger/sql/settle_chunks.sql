@@ -11,7 +11,7 @@ WITH asked AS (
     UPDATE chunks c
     SET status = CASE WHEN a.verdict IN ('processed', 'failed') THEN a.verdict ELSE 'queued' END,
         attempts = c.attempts + a.ran::int,
-        deliveries = c.deliveries - (a.verdict = 'release')::int,
+        deliveries = c.deliveries - (a.verdict = 'release' AND c.counted)::int,
         lease_token = NULL, receipt = NULL, error = nullif(a.reason, ''),
         entities = a.entities, relations = a.relations, duplicate_of = a.duplicate_of, result = a.result,
         model_calls = c.model_calls + a.calls, prompt_tokens = c.prompt_tokens + a.prompt_tokens,

@@ -104,30 +104,36 @@ class UnsoundError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Directory:
-    """A directory that is to be there."""
+class Entry:
+    """What directories and files have in common."""
 
     path: Path
     mode: int
     owner: str
     group: str
 
-    def differs(self) -> bool:
-        """Return whether it is missing, or another's, or has other permissions."""
-        if not self.path.exists():
-            return True
+    def _is_anothers(self) -> bool:
         found = self.path.stat()
         return (found.st_mode & 0o7777, *_names(found)) != (self.mode, self.owner, self.group)
 
+
+@dataclass(frozen=True, slots=True)
+class Directory(Entry):
+    """A directory that is to be there."""
+
+    def differs(self) -> bool:
+        """Return whether it is missing, or another's, or has other permissions."""
+        return not self.path.is_dir() or self._is_anothers()
+
     def mend(self) -> None:
-        """Make it, or take it into possession."""
-        self.path.mkdir(exist_ok=True)
+        """Make it, with those it lies in, or take it into possession."""
+        self.path.mkdir(parents=True, exist_ok=True)
         _own(self.path, self.owner, self.group)
         self.path.chmod(self.mode)
 
 
 @dataclass(frozen=True, slots=True)
-class File(Directory):
+class File(Entry):
     """A file that is to be there, with its contents."""
 
     content: bytes
@@ -135,7 +141,9 @@ class File(Directory):
 
     def differs(self) -> bool:
         """Return whether it is missing, a link, another's, or has other permissions or contents."""
-        return self.path.is_symlink() or Directory.differs(self) or self.path.read_bytes() != self.content
+        if self.path.is_symlink() or not self.path.is_file():
+            return True
+        return self._is_anothers() or self.path.read_bytes() != self.content
 
     def mend(self) -> None:
         """Write it; nobody reads half of it, and nobody who may not read it any of it."""
@@ -187,7 +195,7 @@ def _own(path: Path, owner: str, group: str) -> None:
     os.chown(path, pwd.getpwnam(owner).pw_uid, grp.getgrnam(group).gr_gid)
 
 
-def acts(wanted: Mapping[Path, Directory], purge: list[Path]) -> Iterator[Directory | Leftover]:
+def acts(wanted: Mapping[Path, Directory | File], purge: list[Path]) -> Iterator[Directory | File | Leftover]:
     """Yield what is not as it is to be, in an order in which it can be mended."""
     yield from (each for each in wanted.values() if each.differs())
     for path in sorted((found for top in purge for found in top.rglob("*")), reverse=True):
@@ -202,8 +210,8 @@ def difference(file: File) -> dict[str, str]:
     return {"before_header": header, "after_header": header, "before": before, "after": file.content.decode()}
 
 
-def wanted_of(given: Mapping[str, Any], top: Path) -> Iterator[Directory]:
-    """Yield the directories, then the files, of the module's arguments."""
+def wanted_of(given: Mapping[str, Any], top: Path) -> Iterator[Directory | File]:
+    """Yield the directories, then the files, of the module's arguments. Raises ValueError for a mode that is none."""
     for each in given["directories"]:
         yield Directory(top / each["path"], int(each["mode"], 8), each["owner"], each["group"])
     for each in given["files"]:
@@ -211,22 +219,38 @@ def wanted_of(given: Mapping[str, Any], top: Path) -> Iterator[Directory]:
         yield File(*basics, each["content"].encode(), each["validate"])
 
 
-def main() -> None:
-    """Make what differs as it is to be, or only say it."""
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    top = Path(module.params["under"])
-    wanted = {each.path: each for each in wanted_of(module.params, top)}
-    changed, diff = [], []
-    for each in acts(wanted, [top / path for path in module.params["purge"]]):
-        changed.append(str(each.path))
-        if isinstance(each, File) and module._diff:
-            diff.append(difference(each))
-        try:
-            if not module.check_mode:
+class Run:
+    """One run of the module: what has changed so far, and what is at work."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+        self.changed: list[str] = []
+        self.diff: list[dict[str, str]] = []
+        self.at = module.params["under"]
+
+    def do(self) -> None:
+        """Make what differs as it is to be, or only say it. Raises OSError, LookupError, ValueError, UnsoundError."""
+        top = Path(self._module.params["under"])
+        wanted = {each.path: each for each in wanted_of(self._module.params, top)}
+        for each in acts(wanted, [top / path for path in self._module.params["purge"]]):
+            self.at = str(each.path)
+            if isinstance(each, File) and self._module._diff:
+                self.diff.append(difference(each))
+            if not self._module.check_mode:
                 each.mend()
-        except (OSError, LookupError, UnsoundError) as error:
-            module.fail_json(msg=f"{each.path} stays as it was: {error}", changed=len(changed) > 1, paths=changed)
-    module.exit_json(changed=bool(changed), paths=changed, diff=diff)
+            self.changed.append(self.at)
+
+
+def main() -> None:
+    """Run, and say what was done."""
+    # what is in the files is no line for the host's journal
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True, no_log=True)
+    run = Run(module)
+    try:
+        run.do()
+    except (OSError, LookupError, ValueError, UnsoundError) as error:
+        module.fail_json(msg=f"{run.at}: {error}", changed=bool(run.changed), paths=run.changed)
+    module.exit_json(changed=bool(run.changed), paths=run.changed, diff=run.diff)
 
 
 if __name__ == "__main__":
