@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # MOLECULE=0 leaves the lab hosts out of `make test`
 MOLECULE ?= 1
 PYTEST ?= python -m pytest -q --numprocesses 2 --dist loadgroup
-PYTHON_DIRS := $(wildcard src tests lab tools bench chaos roles plugins)
+PYTHON_DIRS := $(wildcard src tests lab tools bench chaos plugins)
 SHELL_SCRIPTS = $$(grep -rIlE '^\#!.*[ /](ba)?sh$$' .ci $(wildcard tools lab roles))
 
 help: ## list the targets
