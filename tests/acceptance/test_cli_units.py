@@ -42,9 +42,10 @@ class Host:
 
     def types(self, *names: str) -> None:
         """Write the settings of the pool."""
+        time.sleep(0.02)  # a file system's clock ticks coarsely: what began before is older
         of = {name: {"handler": "noop", "stream": name, "group": "g"} for name in names}
         write_module(self.etc / "workers/worker_pool.py", "WorkerPoolSettings", host="h", types=of)
-        time.sleep(0.02)  # a file system's clock ticks coarsely: what follows is younger
+        time.sleep(0.02)  # ... and what follows is younger
 
     def starts(self, *names: str, release: Path = HERE, **says: str) -> None:
         """Start units now, in a release."""

