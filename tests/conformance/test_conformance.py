@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -17,6 +15,7 @@ from orchestrator.ledger.letters import LetterStatus, Selection
 from tests.conformance.backend import Message, Restarts
 from tests.conformance.conftest import KEEPING
 from tests.conformance.workers import KIND, LEASE, Workers, message
+from tests.support.jobs import nothing_of_ours
 from tests.support.wait import wait_until
 
 MANY = int(os.environ.get("CONFORMANCE_DELIVERIES") or 0)
@@ -107,15 +106,12 @@ async def test_a_dead_letter_that_is_retried_comes_again(workers: Workers) -> No
     """As a new job, whoever's queue it is: our own is filled from the ledger, at another's a worker puts it back."""
     elsewhere = [] if workers.backend.source == "redis_stream" else [KIND]
 
-    async def put_back(queue: str, payloads: Sequence[Mapping[str, Any]]) -> None:
-        assert not payloads, queue
-
     await workers.put(message(reject=True))
     async with workers.start():
         await workers.until("failed", 1)
         await workers.done()
         await workers.ledger.dead_letters.retry(
-            Selection(worker_type=KIND), actor="ops", put_back=put_back, elsewhere=elsewhere
+            Selection(worker_type=KIND), actor="ops", put_back=nothing_of_ours, elsewhere=elsewhere
         )
         await workers.until("failed", 2)
         await workers.done()

@@ -8,25 +8,21 @@ from typing import Any
 import redis.asyncio as redis
 
 from orchestrator import keys
-from orchestrator.deliveries import Delivery, Outcome, Verdict
+from orchestrator.deliveries import Delivery
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.jobs import NewJob
 from orchestrator.settings import WorkerTypeSettings
 from tests.support.api import STREAM, Api, api_over
-from tests.support.jobs import delivery_of, new_job
+from tests.support.jobs import ended_job
 from tests.support.link import link_to
 from tests.support.servers import Server
 
-DEAD = Outcome(Verdict.FAILED, reason="model said 400")
 PATH = "/dead-letters"
 
 
 async def failed(ledger: Ledger, size: int = 1, tenant: str = "alpha", **changes: Any) -> NewJob:
     """Run a job to its end with all its chunks dead."""
-    job = new_job(size, tenant=tenant, queue=STREAM, **changes)
-    await ledger.jobs.create(job)
-    taken = (await ledger.chunks.claim([delivery_of(job, i) for i in range(size)])).taken
-    await ledger.chunks.settle([(d, DEAD) for d in taken])
+    job = await ended_job(ledger, size, size, tenant=tenant, queue=STREAM, **changes)
     await ledger.database.run(lambda c: c.execute("DELETE FROM outbox"))
     return job
 

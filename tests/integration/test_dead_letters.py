@@ -17,20 +17,15 @@ from orchestrator.ledger import Ledger
 from orchestrator.ledger.jobs import NewJob
 from orchestrator.ledger.letters import WHOLE_KEPT, LetterStatus, Resolved, Selection
 from tests.support.books import check_sums, events
-from tests.support.jobs import delivery_of, new_job
+from tests.support.jobs import delivery_of, ended_job
 
-DEAD = Outcome(Verdict.FAILED, reason="model said 400")
 DONE = Outcome(Verdict.PROCESSED)
 Entries = list[tuple[str, Mapping[str, Any]]]
 
 
 async def failed(ledger: Ledger, size: int = 2, dead: int = 2, **changes: Any) -> NewJob:
     """Run a job to its end with its first `dead` chunks dead."""
-    job = new_job(size, **changes)
-    await ledger.jobs.create(job)
-    taken = (await ledger.chunks.claim([delivery_of(job, i) for i in range(size)])).taken
-    await ledger.chunks.settle([(d, DEAD if i < dead else DONE) for i, d in enumerate(taken)])
-    return job
+    return await ended_job(ledger, size, dead, **changes)
 
 
 async def retry(ledger: Ledger, put: Entries | None = None, limit: int = 1000, **selection: Any) -> Resolved:

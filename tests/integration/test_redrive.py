@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
 
-from orchestrator.deliveries import Delivery, Outcome, Verdict
+from orchestrator.deliveries import Delivery
 from orchestrator.errors import DependencyError
 from orchestrator.ledger import Ledger
-from orchestrator.ledger.jobs import NewJob
 from orchestrator.ledger.letters import LetterStatus, Selection
-from tests.support.jobs import delivery_of, new_job
-
-
-async def failed(ledger: Ledger, worker_type: str, size: int) -> NewJob:
-    """Run a job of a type to its end with all its chunks dead."""
-    job = new_job(size, worker_type=worker_type)
-    await ledger.jobs.create(job)
-    taken = (await ledger.chunks.claim([delivery_of(job, n) for n in range(size)])).taken
-    await ledger.chunks.settle([(d, Outcome(Verdict.FAILED, reason="model said 400")) for d in taken])
-    return job
+from tests.support.jobs import delivery_of, ended_job, nothing_of_ours
 
 
 async def test_what_is_asked_of_another_queue_is_put_back_once(ledger: Ledger) -> None:
     """By one of the workers of its type; what is gone there is dead again, and says so."""
-    job, _ = await failed(ledger, "sync", 3), await failed(ledger, "chat", 1)
+    job, _ = await ended_job(ledger, 3, 3, worker_type="sync"), await ended_job(ledger, 1, 1, worker_type="chat")
     receipts = [delivery_of(job, n).receipt for n in range(3)]
     asked: list[Sequence[str]] = []
 
@@ -39,7 +28,7 @@ async def test_what_is_asked_of_another_queue_is_put_back_once(ledger: Ledger) -
         raise DependencyError("SQS does not answer")
 
     no_entries = await ledger.dead_letters.retry(
-        Selection(worker_type="sync"), actor="ops", put_back=nobody, elsewhere=["sync", "chat"]
+        Selection(worker_type="sync"), actor="ops", put_back=nothing_of_ours, elsewhere=["sync", "chat"]
     )
     assert (no_entries.letters, no_entries.asked, no_entries.stuck) == ([], 3, 0)
     with pytest.raises(DependencyError):
@@ -70,7 +59,7 @@ async def test_a_malformed_message_that_comes_back_as_bad_is_dead_again(ledger: 
 
     await ledger.dead_letters.bury("sync", "q", [(wrong, "not JSON")])
     asked = Selection(worker_type="sync")
-    await ledger.dead_letters.retry(asked, actor="ops", put_back=nobody, elsewhere=["sync"])
+    await ledger.dead_letters.retry(asked, actor="ops", put_back=nothing_of_ours, elsewhere=["sync"])
     assert await ledger.dead_letters.redrive("sync", "another", put_back, 10) == 0
     assert await statuses() == [LetterStatus.RETRYING]
     assert await ledger.dead_letters.redrive("sync", "q", put_back, 10) == 1
@@ -78,8 +67,3 @@ async def test_a_malformed_message_that_comes_back_as_bad_is_dead_again(ledger: 
     await ledger.dead_letters.bury("sync", "q", [(wrong, "still not JSON")])
     [letter] = await ledger.dead_letters.page()
     assert (letter.status, letter.reason, letter.resolved_at) == (LetterStatus.DEAD, "still not JSON", None)
-
-
-async def nobody(queue: str, payloads: Sequence[Mapping[str, Any]]) -> None:
-    """Put nothing back: nothing of ours is asked for."""
-    assert not payloads, queue

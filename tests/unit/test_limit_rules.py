@@ -132,7 +132,7 @@ class Server:
             self.state = rules.answered(self.state, self.now, self.ceiling)
 
 
-@settings(max_examples=15)
+@settings(max_examples=25)
 @given(st.integers(1, 20), st.integers(1, 64))
 def test_the_limit_converges_to_what_the_server_bears(capacity: int, initial: int) -> None:
     """Whether it starts too high or too low; once there, few calls are refused and most of the server is used."""

@@ -59,7 +59,7 @@ def test_the_oldest_job_of_a_tenant_goes_first(waiting: list[Waiting], turns: di
         assert of_lane == sorted(of_lane)
 
 
-@given(st.integers(1, 60), st.sampled_from([1, 2, 3, 7, 16, 100]))
+@given(st.integers(1, 200), st.sampled_from([1, 2, 3, 7, 16, 100]))
 def test_bands_send_by_their_weight_however_little_room_there_is(count: int, room: int) -> None:
     """Sixteen, four, one; never off by more than one round of them."""
     waiting = [Waiting(priority, "a", 10_000) for priority in Priority]
@@ -69,7 +69,7 @@ def test_bands_send_by_their_weight_however_little_room_there_is(count: int, roo
         assert abs(total[priority, "a"] - whole * weight / weights) <= max(WEIGHTS.values())
 
 
-@given(st.integers(1, 60), st.sampled_from([1, 2, 3, 7, 100]), st.integers(2, 5))
+@given(st.integers(1, 200), st.sampled_from([1, 2, 3, 7, 100]), st.integers(2, 5))
 def test_tenants_of_a_band_send_the_same(count: int, room: int, tenant_count: int) -> None:
     """Whatever room a round has: it begins where the one before ended."""
     names = "abcde"[:tenant_count]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 
 import pytest
 
@@ -119,7 +118,6 @@ async def test_a_delivery_cancelled_while_its_workspace_opens_leaves_nothing_ope
     await handler.close()
 
     async def alone() -> bool:
-        gc.collect()  # closes what was cancelled while it connected, and that nobody holds
         left = await bench.sql(
             "SELECT application_name, state, wait_event, backend_start, query FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
