@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lab import network
 from lab.process import Process
-from lab.state import RUNS, read
+from lab.run import Run
+from lab.state import RUNS, locked, read
 
 from tests.support.lab import PROJECT, Lab, eventually, prune, traces
 
@@ -134,13 +136,17 @@ def test_a_half_made_host_is_made_anew(lab: Lab) -> None:
 
 
 def test_numbers_that_others_use_are_not_taken(lab: Lab, other: Lab) -> None:
-    """A bridge of our name, a route into our network: left by whomever, they are respected."""
+    """A bridge of our name, a route into the network that would be next: left by whomever, they are respected.
+
+    Other tests have runs of their own meanwhile: the route is laid where the lab, locked, would go next.
+    """
     lab.up("one")
-    taken = number(lab)
-    stray = taken + 1 if taken < 250 else 1
-    subprocess.run(["ip", "route", "add", "blackhole", f"10.231.{stray}.0/24"], check=False)
+    with locked():
+        stray = network.free_number(network.numbers_in_use() | {run.number for run in Run.all()})
+        route = ["blackhole", f"10.231.{stray}.0/24"]
+        subprocess.run(["ip", "route", "add", *route], check=True)
     try:
         other.up("one")
-        assert number(other) not in {taken, stray}
+        assert number(other) not in {number(lab), stray}
     finally:
-        subprocess.run(["ip", "route", "delete", "blackhole", f"10.231.{stray}.0/24"], check=False)
+        subprocess.run(["ip", "route", "delete", *route], check=True)
