@@ -102,6 +102,7 @@ class Server:
         self.used: list[int] = []
         self._under_way: list[tuple[float, int, float, bool]] = []
         self._numbers = count()
+        self._served = 0  # of those under way
 
     def run(self, calls: int) -> None:
         """Make so many calls, as many at once as the rules allow and there are callers."""
@@ -111,7 +112,8 @@ class Server:
             self._end()
 
     def _begin(self) -> None:
-        served = sum(ok for *_, ok in self._under_way) < self.capacity
+        served = self._served < self.capacity
+        self._served += served
         took = 1.0 if served else 0.01
         self.now += 0.001
         heapq.heappush(self._under_way, (self.now + took, next(self._numbers), self.now, served))
@@ -121,6 +123,7 @@ class Server:
         ends, _, began, served = heapq.heappop(self._under_way)
         self.used.append(len(self._under_way) + 1)
         self.now = max(self.now, ends)
+        self._served -= served
         if not served:
             self.refused += 1
             self.state = rules.refused(self.state, began, self.now, self.ceiling)

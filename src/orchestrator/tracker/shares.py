@@ -43,19 +43,23 @@ class _Band:
         """Return whether it has chunks to send."""
         return bool(self._turns)
 
-    def take(self, most: int) -> Run:
-        """Take the next chunks of one job: one, or up to `most` of a tenant that is alone."""
-        tenant = self.last = self._turns[0]
-        jobs = self._of[tenant]
-        job = jobs[0]
-        count = 1 if len(self._turns) > 1 else min(most, job.left)
-        job.left -= count
-        if not job.left:
-            jobs.popleft()
-        self._turns.rotate(-1)
-        if not jobs:
-            self._turns.pop()
-        return Run(job.index, count)
+    def send(self, most: int, runs: list[Run]) -> int:
+        """Append what the tenants send, a chunk each in turn, one that is alone all at once; return how many chunks."""
+        room, turns = most, self._turns
+        while room and turns:
+            tenant = self.last = turns[0]
+            jobs = self._of[tenant]
+            job = jobs[0]
+            count = 1 if len(turns) > 1 else min(room, job.left)
+            room -= count
+            job.left -= count
+            if not job.left:
+                jobs.popleft()
+            turns.rotate(-1)
+            if not jobs:
+                turns.pop()
+            _append(runs, job.index, count)
+        return most - room
 
 
 def share(waiting: Sequence[Waiting], turns: Mapping[Priority, Turn], room: int) -> Plan:
@@ -74,11 +78,9 @@ def share(waiting: Sequence[Waiting], turns: Mapping[Priority, Turn], room: int)
                 each.credit += each.weight
             continue
         # nobody else to be fair to: no need to go round
-        most = room if len(busy) == 1 else min(room, band.credit)
-        run = band.take(most)
-        band.credit = max(0, band.credit - run.chunks)
-        room -= run.chunks
-        _append(runs, run)
+        sent = band.send(room if len(busy) == 1 else min(room, band.credit), runs)
+        band.credit = max(0, band.credit - sent)
+        room -= sent
     order = tuple(WEIGHTS)
     found = {p: Turn(band.credit if band.waits else 0, band.last) for p, band in zip(order, bands, strict=True)}
     return Plan(runs, found)
@@ -96,8 +98,7 @@ def _bands(waiting: Sequence[Waiting], turns: Mapping[Priority, Turn]) -> list[_
     return list(bands.values())
 
 
-def _append(runs: list[Run], run: Run) -> None:
-    if runs and runs[-1].job == run.job:
-        runs[-1] = Run(run.job, runs[-1].chunks + run.chunks)
-    else:
-        runs.append(run)
+def _append(runs: list[Run], job: int, chunks: int) -> None:
+    if runs and runs[-1].job == job:
+        chunks += runs.pop().chunks
+    runs.append(Run(job, chunks))
