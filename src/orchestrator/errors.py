@@ -27,6 +27,10 @@ class DependencyError(OrchestratorError):
     """Redis, PostgreSQL or a model endpoint does not answer; trying again may help."""
 
 
+class RefusedError(DependencyError):
+    """A server answers, and lets us not do it: our credentials or rights are wrong, until somebody mends them."""
+
+
 class ThrottledError(DependencyError):
     """A model endpoint lets nobody in, and for longer than the caller can wait; `delay_seconds` says how long."""
 

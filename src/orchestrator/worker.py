@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 from orchestrator import __version__, systemd
 from orchestrator.announcements import Announcements
 from orchestrator.assembly import make_handler, make_source
-from orchestrator.errors import DependencyError
+from orchestrator.errors import DependencyError, RefusedError
 from orchestrator.events.log import EventLog
 from orchestrator.handlers.base import Handler, HandlerSetup
 from orchestrator.ledger import Ledger
+from orchestrator.ledger.obstacles import Obstacle
 from orchestrator.pool.pool import FINAL_FLUSH_SECONDS, Pool
 from orchestrator.settings import JobTrackerSettings, WorkerPoolSettings, WorkerTypeSettings
 from orchestrator.settings.credentials import Credentials
@@ -79,6 +80,7 @@ class Worker:
         self.pool: Pool
         self._announcements: Announcements
         self._deaf = False
+        self._told_obstacle = True  # perhaps: by a former life of ours
         self._keeper: StreamKeeper | None = None
         self._redrive: Redrive | None = None
         self._hold: Hold
@@ -110,8 +112,8 @@ class Worker:
             self._redrive = Redrive(self.ledger, source, name, stream)
         self._reconciler = Reconciler(self.ledger, source, view, worker_type=name, queue=stream, foreign=foreign)
         self._hold = Hold(self.ledger, worker_type=name, queue=stream)
-        await until_open(self._hold.refresh)
-        await until_open(self._handler.open)
+        await self._until_open(self._hold.refresh)
+        await self._until_open(self._handler.open)
         stack.push_async_callback(self._handler.close)
         self._announcements = Announcements(self.ledger.workers.announce)
         self.pool = Pool(
@@ -123,9 +125,22 @@ class Worker:
             announce=self._announcements.add,
             held_back=self._hold,
         )
-        await until_open(self.pool.open)
+        await self._until_open(self.pool.open)
         if (keeper := self._keeper) is not None:
-            await until_open(lambda: keeper.retire(self._host, self.pool.consumers))
+            await self._until_open(lambda: keeper.retire(self._host, self.pool.consumers))
+
+    async def _until_open(self, act: Callable[[], Awaitable[None]]) -> None:
+        await until_open(act, tell=self._tell_obstacle)
+
+    async def _tell_obstacle(self, error: DependencyError | None) -> None:
+        """Write what keeps us from work, for those who wait for it; None: nothing does any more."""
+        name = self._settings.name
+        if error is not None:
+            found = Obstacle(host=self._host, what=str(error), credentials=isinstance(error, RefusedError))
+            await self.ledger.obstacles.put(name, found)
+        elif self._told_obstacle:
+            await self.ledger.obstacles.remove(name, self._host)
+        self._told_obstacle = error is not None
 
     async def run(self, stopped: asyncio.Task[bool]) -> None:
         """Work until `stopped` is done, and drain. A server that is silent then is not waited for: leases lapse."""
@@ -171,6 +186,7 @@ class Worker:
         await self._announcements.tell()
         pulses = self.pool.pulses()
         await self.ledger.workers.seen(self._host, self._settings.name, os.getpid(), __version__, pulses)
+        await self._tell_obstacle(self.pool.obstacle)
         in_hand, rate = sum(p.busy for p in pulses), sum(p.chunks_per_second for p in pulses)
         line = f"{len(pulses)} slots, {in_hand} chunks in hand, {rate:.1f} chunks/s"
         systemd.status(f"draining: {line}" if self._draining else line)
@@ -210,7 +226,9 @@ class Worker:
             await asyncio.sleep(interval)
 
 
-async def until_open(act: Callable[[], Awaitable[T]]) -> T:
+async def until_open(
+    act: Callable[[], Awaitable[T]], tell: Callable[[DependencyError], Awaitable[None]] | None = None
+) -> T:
     """Return what `act` returns; try again while something it needs does not answer, and say so in the status."""
     while True:
         try:
@@ -218,6 +236,9 @@ async def until_open(act: Callable[[], Awaitable[T]]) -> T:
         except DependencyError as error:
             log.warning("waiting", extra={"error": str(error)})
             systemd.status(f"waiting: {error}")
+            if tell is not None:
+                with suppress(DependencyError):  # PostgreSQL is away: nobody can be told, and nobody can ask
+                    await tell(error)
             await asyncio.sleep(RETRY_SECONDS)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.support.fleet import fleet_over
 from tests.support.jobs import delivery_of, new_job
 from tests.support.process import program
 from tests.support.program import Cli
+from tests.support.servers import free_port
 from tests.support.wait import wait_until
 
 
@@ -123,6 +125,41 @@ async def test_each_class_is_told_with_what_mends_it(cli: Cli, api: Api, make: M
     assert done.code == 0 and says in done.out and remedy.format(job=job.job_id) in done.out
     if make is alone:
         assert done.out.count("\n- ") == 1, "it is said when there is nothing else to say"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ("password", (Kind.WRONG_CREDENTIALS, "Redis refuses our user", "ansible-playbook site.yml")),
+        ("port", (Kind.OBSTACLE, "Redis does not answer", "the worker goes on by itself")),
+    ],
+)
+async def test_a_worker_that_cannot_begin_says_why(
+    database: str, redis_url: str, tmp_path: Path, wrong: str, expected: tuple[Kind, str, str]
+) -> None:
+    """It lives, and only its own journal told so: to whoever waited there was no worker."""
+    kind, says, remedy = expected
+    urls = {
+        "password": redis_url.replace("redis://", "redis://nobody:hunter2@"),
+        "port": f"redis://127.0.0.1:{free_port()}/0",
+    }
+    async with fleet_over(database, redis_url, tmp_path) as fleet, fleet.worker("other"):
+        sick = replace(fleet, redis_url=urls[wrong])
+        async with sick.worker(ready=False) as worker:
+            home = tmp_path / "other"
+            options = ["--settings", str(home / "settings"), "--credentials", str(home / "credentials")]
+            async with program(home, "api", *options) as api:
+                cli = client_of(api, home)
+                job = await fleet.submit(1, hang=9)
+                await worker.told("STATUS=waiting: Redis")
+
+                async def told() -> dict[str, Any] | None:
+                    reasons = (await cli("why", job.job_id, "-o", "json")).json["reasons"]
+                    return next((r for r in reasons if r["kind"] == kind), None)
+
+                found = await wait_until(told)
+                assert found is not None and "on host h cannot work" in found["text"] and says in found["text"]
+                assert "hunter2" not in found["text"] and remedy in found["remedy"]
 
 
 async def test_what_a_killed_worker_held_is_told(database: str, redis_url: str, tmp_path: Path) -> None:

@@ -110,11 +110,15 @@ async def test_x09_redis_lost_in_the_middle_is_survived(database: str, tmp_path:
             await fleet.running(job)
             server.kill()
             await fleet.beaten()
+            told = await fleet.ledger.obstacles.of_type("lightrag", 60)
+            assert [(o.host, o.credentials) for o in told] == [("h", False)] and "Redis does not answer" in told[0].what
             server.start()
             ended = await fleet.ended(job)
             worker.check()
             assert (ended.processed, ended.failed) == (30, 0)
             assert {c[:2] for c in await fleet.chunks(job)} == {("processed", 1)}
+            await fleet.beaten()
+            assert await fleet.ledger.obstacles.of_type("lightrag", 60) == [], "what is over is not told any more"
 
 
 async def test_x09_a_loop_that_broke_comes_back(fleet: Fleet) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from orchestrator.jobs import FailurePolicy, JobStatus, Priority, Scope
 from orchestrator.ledger.jobs import Job
+from orchestrator.ledger.obstacles import Obstacle
 from orchestrator.ledger.pauses import Pause
 from orchestrator.limits.reason import NO_CREDENTIALS, NO_MODEL, THROTTLED, WAITING
 from orchestrator.why import doctor, remedies
@@ -65,6 +66,7 @@ def situation(**changes: Any) -> Situation:
         "undispatched": 0,
         "ahead": [],
         "alive": 1,
+        "obstacles": [],
         "lease_seconds": 30.0,
         "retry_attempts": 3,
         "redis": "",
@@ -88,11 +90,17 @@ def pause(by: str) -> Pause:
     return Pause(scope=Scope.JOB, name="j", reason="", by=by, at=NOW)
 
 
+def obstacle(*, credentials: bool) -> Obstacle:
+    """Return what keeps a worker from its work."""
+    return Obstacle(host="h", what="cannot read", credentials=credentials)
+
+
 SITUATIONS = (
     situation(),
     situation(status=JobStatus.CANCELLED, cancelled=3),
     situation(status=JobStatus.FAILED, failed=1, error_message="x"),
     situation(pauses=[pause("anna"), pause(BUDGET)], not_before=NOW + timedelta(hours=1), alive=0, missing=1),
+    situation(alive=0, obstacles=[obstacle(credentials=False), obstacle(credentials=True)]),
     situation(redis="Redis does not answer"),
     situation(redis=f"{REFUSED}: WRONGPASS"),
     *(situation(later=later(error)) for error in ("ValueError: x", NO_CREDENTIALS, NO_MODEL, THROTTLED)),
@@ -104,6 +112,7 @@ WELL = Look(
     queue="q",
     slots=4,
     alive=4,
+    obstacles=[],
     redis="",
     missing=0,
     stranded=0,
@@ -114,6 +123,7 @@ WELL = Look(
 )
 LOOKS = (
     replace(WELL, alive=0, redis="Redis does not answer", missing=1, stranded=1, dead=1, pauses=[pause("anna")]),
+    replace(WELL, obstacles=[obstacle(credentials=False), obstacle(credentials=True)]),
     replace(WELL, alive=1, redis=f"{REFUSED}: WRONGPASS", still=["j"]),
     replace(WELL, put_off=[PutOff(words=e, chunks=1, error=e) for e in (NO_CREDENTIALS, NO_MODEL, THROTTLED)]),
 )

@@ -9,6 +9,7 @@ from orchestrator.ledger.chunks import Chunks
 from orchestrator.ledger.database import Database
 from orchestrator.ledger.dead_letters import DeadLetters
 from orchestrator.ledger.jobs import Jobs
+from orchestrator.ledger.obstacles import Obstacles
 from orchestrator.ledger.outbox import Outbox
 from orchestrator.ledger.pauses import Pauses
 from orchestrator.ledger.workers import Workers
@@ -23,6 +24,7 @@ class Ledger:
     chunks: Chunks
     outbox: Outbox
     workers: Workers
+    obstacles: Obstacles
     dead_letters: DeadLetters
     pauses: Pauses
     audit: Audit
@@ -37,6 +39,7 @@ class Ledger:
             chunks=Chunks(database),
             outbox=Outbox(database),
             workers=Workers(database),
+            obstacles=Obstacles(database),
             dead_letters=DeadLetters(database),
             pauses=Pauses(database),
             audit=Audit(database),

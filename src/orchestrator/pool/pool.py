@@ -87,6 +87,11 @@ class Pool:
         """Return everything in the hands of the slots."""
         return [h for slot in self._slots.values() for h in slot.held.values()]
 
+    @property
+    def obstacle(self) -> DependencyError | None:
+        """What keeps us from reading, as long as it does."""
+        return self._reader.obstacle
+
     def stop(self) -> None:
         """Begin the drain; a second call changes nothing (X-04)."""
         if not self._stop.is_set():

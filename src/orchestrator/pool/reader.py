@@ -38,6 +38,7 @@ class Reader:
     ) -> None:
         self.ticked = time.monotonic()
         self.delivered = 0
+        self.obstacle: DependencyError | None = None  # why the last read failed
         self._source = source
         self._tracker = tracker
         self._slots = slots
@@ -73,7 +74,9 @@ class Reader:
                 continue
             try:
                 await self._read(rooms)
+                self.obstacle = None
             except DependencyError as error:
+                self.obstacle = error
                 log.warning("cannot read; will try again", extra={"error": str(error)})
                 await self._pause(PAUSE_SECONDS)
 

@@ -15,7 +15,7 @@ from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, UpdateOne
 from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
 
 from orchestrator.deliveries import Delivery
-from orchestrator.errors import CredentialError, DependencyError, SettingsError
+from orchestrator.errors import CredentialError, DependencyError, RefusedError, SettingsError
 from orchestrator.jobs import ChunkStatus
 from orchestrator.sources.base import SourceSetup
 from orchestrator.sources.foreign import Rules, fill, job_id, result_of, spread
@@ -271,8 +271,13 @@ def reachable(what: str) -> Iterator[None]:
     try:
         yield
     except OperationFailure as error:
-        look = "check the user's rights in credential source-url" if error.code in (13, 18) else "see its log"
-        raise DependencyError(f"cannot {what}: MongoDB refuses (code {error.code}); {look}") from error
+        ours = error.code in (13, 18)  # not authorised, and not authenticated
+        kind, look = (
+            (RefusedError, "check the user's rights in credential source-url")
+            if ours
+            else (DependencyError, "see its log")
+        )
+        raise kind(f"cannot {what}: MongoDB refuses (code {error.code}); {look}") from error
     except (PyMongoError, OSError) as error:
         look = "check that it runs, and credential source-url"
         raise DependencyError(f"cannot {what}: MongoDB does not answer ({type(error).__name__}); {look}") from error

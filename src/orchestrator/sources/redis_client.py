@@ -10,6 +10,7 @@ import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AuthenticationError,
     BusyLoadingError,
     ConnectionError,
     MaxConnectionsError,
@@ -18,9 +19,8 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from orchestrator.errors import DependencyError
+from orchestrator.errors import DependencyError, RefusedError
 
-# AuthenticationError is a ConnectionError: a wrong password is waited for like an absent server, and said as such.
 UNREACHABLE = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, MaxConnectionsError, OSError)
 SOCKET_SLACK_SECONDS = 10.0
 
@@ -49,11 +49,17 @@ def script(name: str) -> str:
 
 @contextmanager
 def reachable(what: str, advice: str = "check `systemctl status redis-server`") -> Iterator[None]:
-    """Turn what Redis being away looks like into DependencyError; never with the URL, which holds a password."""
+    """Turn what Redis being away looks like into DependencyError; never with the URL, which holds a password.
+
+    RefusedError when it is there and will have nothing to do with us.
+    """
     try:
         yield
+    except AuthenticationError as error:  # a ConnectionError, too; a password may be mended while we wait
+        text = f"Redis refuses our user ({error}, while trying to {what}); check credential redis-url"
+        raise RefusedError(text) from error
     except UNREACHABLE as error:
         kind = type(error).__name__
         raise DependencyError(f"Redis does not answer ({kind} while trying to {what}); {advice}") from error
     except NoPermissionError as error:
-        raise DependencyError(f"Redis lets its user not {what}: {error}; check the role's ACL file") from error
+        raise RefusedError(f"Redis lets its user not {what}: {error}; check the role's ACL file") from error

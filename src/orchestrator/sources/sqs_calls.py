@@ -14,7 +14,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 
-from orchestrator.errors import DependencyError
+from orchestrator.errors import DependencyError, RefusedError
 
 MOST = 10
 """Entries of one batch, and messages of one receive: the limit of the service."""
@@ -27,7 +27,9 @@ STALE = frozenset({"MessageNotInflight", "ReceiptHandleIsInvalid", "InvalidParam
 """What the service says when a receipt handle is good no more, or its twelve hours are over."""
 REFUSED = frozenset(
     {"AccessDenied", "AccessDeniedException", "ExpiredToken", "InvalidClientTokenId", "SignatureDoesNotMatch"}
+    | {"401", "403"}
 )
+"""The last two are of an answer that the client cannot read, as from a proxy: its status, then."""
 MISSING = frozenset({"NonExistentQueue", "QueueDoesNotExist"})
 
 Entry = dict[str, Any]
@@ -42,9 +44,10 @@ def reachable(what: str, queue: str) -> Iterator[None]:
         yield
     except (NoCredentialsError, PartialCredentialsError) as error:
         look = "give credential source-key, or the host an instance role"
-        raise DependencyError(f"cannot {what}: SQS got no credentials; {look}") from error
+        raise RefusedError(f"cannot {what}: SQS got no credentials; {look}") from error
     except ClientError as error:
-        raise DependencyError(f"cannot {what}: {_meaning(code_of(error), queue)}") from error
+        kind = RefusedError if code_of(error) in REFUSED else DependencyError
+        raise kind(f"cannot {what}: {_meaning(code_of(error), queue)}") from error
     except (BotoCoreError, OSError, TimeoutError) as error:
         look = "check source_options endpoint_url and region, and the network"
         raise DependencyError(f"cannot {what}: SQS does not answer ({type(error).__name__}); {look}") from error

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from surrealdb import AsyncWsSurrealConnection, SurrealError
 from websockets.exceptions import WebSocketException
 
-from orchestrator.errors import DependencyError
+from orchestrator.errors import DependencyError, RefusedError
 from orchestrator.tasks import end
 
 log = logging.getLogger("orchestrator.sources")
@@ -129,7 +129,8 @@ class SurrealConnection:
         except (*LOST, ValueError) as error:
             await _close(db)
             look = "check that it runs, and credential source-url"
-            raise DependencyError(f"cannot {what}: SurrealDB lets nobody in ({_name(error)}); {look}") from error
+            kind = RefusedError if isinstance(error, SurrealError) else DependencyError
+            raise kind(f"cannot {what}: SurrealDB lets nobody in ({_name(error)}); {look}") from error
         except BaseException:
             await _close(db)
             raise

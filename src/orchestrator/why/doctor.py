@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from orchestrator.jobs import Scope
 from orchestrator.ledger import Ledger
+from orchestrator.ledger.obstacles import Obstacle
 from orchestrator.ledger.pauses import Pause
 from orchestrator.limits.reason import THROTTLED
 from orchestrator.limits.view import LimitView
@@ -27,6 +28,7 @@ class Complaint(StrEnum):
 
     NO_WORKER = "no_worker"
     FEW_WORKERS = "few_workers"
+    OBSTACLE = "obstacle"
     REDIS = "redis"
     DISAGREE = "disagree"
     STRANDED = "stranded"
@@ -65,6 +67,7 @@ class Look:
     queue: str
     slots: int  # of one host, by the settings
     alive: int  # in the whole cluster
+    obstacles: Sequence[Obstacle]
     redis: str  # why the queue cannot be asked; empty when it can
     missing: int  # entries that Redis should hold and does not
     stranded: int  # chunks in the hands of dead workers
@@ -89,6 +92,7 @@ async def look(ledger: Ledger, kind: WorkerTypeSettings, source: Source | None) 
         queue=kind.stream,
         slots=kind.size,
         alive=sum(w.worker_type == kind.name for w in await ledger.workers.alive(kind.lease_seconds)),
+        obstacles=await ledger.obstacles.of_type(kind.name, kind.lease_seconds),
         redis=redis,
         missing=missing,
         stranded=int(await ledger.database.value("doctor_stranded", kind.name, kind.lease_seconds)),
@@ -124,9 +128,13 @@ def throttled(limits: Sequence[LimitView]) -> list[Finding]:
 
 
 def _workers(s: Look) -> Iterator[Finding]:
-    if s.alive == 0:
+    for found in s.obstacles:
+        text = f"the worker on host {found.host} cannot work: {found.what}"
+        remedy = remedies.CREDENTIALS if found.credentials else remedies.BRING_BACK
+        yield Finding(Complaint.OBSTACLE, s.name, text, remedy)
+    if s.alive == 0 and not s.obstacles:
         yield Finding(Complaint.NO_WORKER, s.name, "no worker was seen within a lease", remedies.worker(s.name))
-    elif s.alive < s.slots:
+    elif 0 < s.alive < s.slots:
         text = f"{s.alive} of {s.slots} slots were seen within a lease"
         yield Finding(Complaint.FEW_WORKERS, s.name, text, remedies.worker(s.name))
 

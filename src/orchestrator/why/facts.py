@@ -51,6 +51,7 @@ async def situation(
         undispatched=undispatched or 0,
         ahead=_named([Ahead(**row) for row in ahead], only_tenant),
         alive=sum(w.worker_type == job.worker_type for w in alive),
+        obstacles=await ledger.obstacles.of_type(job.worker_type, lease_seconds),
         lease_seconds=lease_seconds,
         retry_attempts=retry_attempts,
         redis=redis,

@@ -31,6 +31,7 @@ class Kind(StrEnum):
     BUDGET_SPENT = "budget_spent"
     DELAYED = "delayed"
     NO_WORKER = "no_worker"
+    OBSTACLE = "obstacle"
     REDIS_AWAY = "redis_away"
     DISAGREE = "disagree"
     WRONG_CREDENTIALS = "wrong_credentials"
@@ -93,7 +94,14 @@ def _held_back(s: Situation) -> Iterator[Reason]:
 
 
 def _nobody(s: Situation) -> Iterator[Reason]:
-    if s.alive == 0:
+    """Workers that live and cannot work; without them, that there is none."""
+    for found in s.obstacles:
+        text = f"the worker of type {s.job.worker_type} on host {found.host} cannot work: {found.what}"
+        if found.credentials:
+            yield Reason(Kind.WRONG_CREDENTIALS, text, remedies.CREDENTIALS)
+        else:
+            yield Reason(Kind.OBSTACLE, text, remedies.BRING_BACK)
+    if s.alive == 0 and not s.obstacles:
         text = f"no worker of type {s.job.worker_type} was seen in the last {s.lease_seconds:g} s"
         yield Reason(Kind.NO_WORKER, text, remedies.worker(s.job.worker_type))
 

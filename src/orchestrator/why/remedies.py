@@ -11,6 +11,12 @@ FIX = "orchestrator doctor --fix (the reconciler does it by itself within a minu
 REDIS_AWAY = "systemctl start redis-server; if it does not stay up: journalctl -u redis-server -n 50"
 """No restart: what producers of their own put there may be lost with it."""
 REDIS_REFUSES = "ansible-playbook site.yml writes its users and credential redis-url anew"
+CREDENTIALS = (
+    "ansible-playbook site.yml writes users and credentials anew; those of a queue that is not ours: the vault, first"
+)
+BRING_BACK = (
+    f"{WAIT} until that is back, and the worker goes on by itself; if it has moved: its new address, then {DEPLOY}"
+)
 
 
 def restart(unit: str) -> str:

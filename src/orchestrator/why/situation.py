@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from orchestrator.ledger.jobs import Job
+from orchestrator.ledger.obstacles import Obstacle
 from orchestrator.ledger.pauses import Pause
 
 OTHERS = ""
@@ -59,6 +60,7 @@ class Situation:
     undispatched: int  # of these, how many are not on the stream yet
     ahead: Sequence[Ahead]
     alive: int  # consumers of the type seen lately, in the cluster
+    obstacles: Sequence[Obstacle]  # of workers of the type
     lease_seconds: float
     retry_attempts: int
     redis: str  # why Redis cannot be asked; empty when it answers

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.deliveries import Delivery
-from orchestrator.errors import CredentialError, DependencyError, SettingsError
+from orchestrator.errors import CredentialError, DependencyError, RefusedError, SettingsError
 from orchestrator.sources.surrealdb import SurrealSource, create
 from tests.integration.surrealdb.table import Commands, setup
 from tests.support.link import Link, link_to
@@ -147,7 +147,7 @@ async def test_a_user_comes_in_at_the_level_where_it_is_defined(
     inside, outside = source(level), source("database" if level == "root" else "root")
     await inside.open(["c0"])
     assert len(await inside.claim("c0", 1, 0)) == 1
-    with pytest.raises(DependencyError, match="lets nobody in"):
+    with pytest.raises(RefusedError, match="lets nobody in"):
         await outside.open(["c0"])
     await inside.close()
     await outside.close()

@@ -1,0 +1,1 @@
+DELETE FROM obstacles WHERE host = $1 AND worker_type = $2
