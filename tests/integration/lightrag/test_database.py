@@ -12,7 +12,9 @@ from typing import Any
 import asyncpg
 import pytest
 
+from orchestrator.errors import DependencyError
 from tests.integration.lightrag.bench import Bench
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -38,6 +40,21 @@ async def all_connections(pool: Any) -> AsyncIterator[list[Any]]:
     """Take every connection the pool can have."""
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(pool.acquire()) for _ in range(pool.get_max_size())]
+
+
+async def closing_of(pool: Any) -> bool:
+    """Return whether the pool takes nobody in any more."""
+    return bool(pool.is_closing())
+
+
+async def sleeping(bench: Bench) -> bool:
+    """Return whether a query of LightRAG's is under way that takes its time."""
+    return any("pg_sleep" in statement for statement in await last_statements(bench))
+
+
+async def nothing_of_it(bench: Bench) -> bool:
+    """Return whether the server has no connection of LightRAG's."""
+    return not await last_statements(bench)
 
 
 async def last_statements(bench: Bench) -> list[str]:
@@ -73,6 +90,23 @@ async def test_no_session_is_left_changed(bench: Bench) -> None:
     async with all_connections(pool) as connections:
         left = {what: [await c.fetch(sql) for c in connections] for what, sql in LEFT.items()}
     assert {what: [rows for rows in found if rows] for what, found in left.items()} == {what: [] for what in LEFT}
+
+
+async def test_a_straggler_of_a_closed_engine_does_not_connect_anew(bench: Bench) -> None:
+    """To a query that comes after the end the closed pool looked like an outage: the pool it made was never closed."""
+    handler = await bench.handler()
+    await bench.run(handler, "c1", TEXT)
+    database = client()
+    under_way = asyncio.create_task(database.query("SELECT pg_sleep(0.5)"))
+    await wait_until(lambda: sleeping(bench), what="a query under way")
+    closing = asyncio.create_task(handler.close())  # waits for what is under way
+    await wait_until(lambda: closing_of(database.pool), what="the pool's closing")
+    straggler = asyncio.create_task(database.query("SELECT 1"))
+    await asyncio.wait({under_way, closing, straggler})
+    assert isinstance(straggler.exception(), DependencyError)
+    with pytest.raises(DependencyError, match="was closed"):
+        await database.query("SELECT 1")
+    await wait_until(lambda: nothing_of_it(bench), what="no connection")
 
 
 async def test_an_open_transaction_is_rolled_back(bench: Bench) -> None:

@@ -11,6 +11,7 @@ import asyncpg
 from lightrag.kg import postgres_impl
 from pgvector.asyncpg import register_vector
 
+from orchestrator.errors import DependencyError
 from orchestrator.handlers.lightrag.lock import CONNECT_SECONDS, KEEPALIVE
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Database(postgres_impl.PostgreSQLDB):  # type: ignore[misc]  # LightRAG ha
 
     dsn = ""
     uses_age = False
+    _was_shared = False  # with all of LightRAG's storages, from its first connection until the last has let go
 
     @property
     def changes_sessions(self) -> bool:
@@ -64,6 +66,19 @@ class Database(postgres_impl.PostgreSQLDB):  # type: ignore[misc]  # LightRAG ha
             timeout=CONNECT_SECONDS,
             server_settings={"application_name": NAME, **KEEPALIVE},
         )
+
+    async def _ensure_pool(self) -> None:
+        """Connect anew after an outage, and not for a straggler of an engine that was closed.
+
+        To such a query the closed pool looks like an outage: it made another one, which nobody ever closed. Raises
+        DependencyError then.
+        """
+        client = postgres_impl.ClientManager._instances
+        shared = client["db"] is self and client["ref_count"] > 0
+        if self._was_shared and not shared:
+            raise DependencyError("the engine that asks the LightRAG database was closed; its chunks come again")
+        self._was_shared = shared
+        await super()._ensure_pool()
 
     async def check_tables(self) -> None:
         """Check the tables, and make them. When that does not come to its end the pool is closed.
