@@ -56,8 +56,8 @@ def reachable(what: str, advice: str = "check `systemctl status redis-server`") 
     try:
         yield
     except AuthenticationError as error:  # a ConnectionError, too; a password may be mended while we wait
-        text = f"Redis refuses our user ({error}, while trying to {what}); check credential redis-url"
-        raise RefusedError(text) from error
+        look = "check credential redis-url, or source-url where the queue has a Redis of its own"
+        raise RefusedError(f"Redis refuses our user ({error}, while trying to {what}); {look}") from error
     except UNREACHABLE as error:
         kind = type(error).__name__
         raise DependencyError(f"Redis does not answer ({kind} while trying to {what}); {advice}") from error
