@@ -79,7 +79,7 @@ async def test_redis_was_emptied_and_is_filled_again(api: Api, ledger: Ledger, r
 
 
 async def test_chunks_of_dead_workers_are_put_back(api: Api, ledger: Ledger) -> None:
-    """Their worker claimed them, and was never seen."""
+    """Their worker claimed them, and was never seen; nobody is taken for dead before PostgreSQL has run for a lease."""
     job = new_job(2, queue=STREAM)
     await ledger.jobs.create(job)
     dead = delivery_of(job, 0)
@@ -87,7 +87,11 @@ async def test_chunks_of_dead_workers_are_put_back(api: Api, ledger: Ledger) -> 
     await ledger.chunks.claim([dead])
     age = "UPDATE chunks SET started_at = started_at - interval '1 hour' WHERE status = 'running'"
     await ledger.database.run(lambda c: c.execute(age))
-    assert "stranded" in await complaints(api)
+
+    async def stranded() -> bool:
+        return "stranded" in await complaints(api)
+
+    await wait_until(stranded, within=40, what="a lease of PostgreSQL")
     mended = await diagnosis(api, fix=True)
     assert "1 chunks of dead workers put back" in mended["done"][0]
     after = await ledger.jobs.get(job.job_id)
