@@ -24,8 +24,7 @@ class Obstacles:
 
     async def put(self, worker_type: str, obstacle: Obstacle) -> None:
         """Write what keeps a worker from its work; it has to say so again within a lease."""
-        found = obstacle
-        await self._database.execute("obstacle_put", found.host, worker_type, found.what, found.credentials)
+        await self._database.execute("obstacle_put", obstacle.host, worker_type, obstacle.what, obstacle.credentials)
 
     async def remove(self, worker_type: str, host: str) -> None:
         """Write that nothing keeps it any more."""

@@ -271,13 +271,10 @@ def reachable(what: str) -> Iterator[None]:
     try:
         yield
     except OperationFailure as error:
-        ours = error.code in (13, 18)  # not authorised, and not authenticated
-        kind, look = (
-            (RefusedError, "check the user's rights in credential source-url")
-            if ours
-            else (DependencyError, "see its log")
-        )
-        raise kind(f"cannot {what}: MongoDB refuses (code {error.code}); {look}") from error
+        refusal = f"cannot {what}: MongoDB refuses (code {error.code})"
+        if error.code in (13, 18):  # not authorised, and not authenticated
+            raise RefusedError(f"{refusal}; check the user's rights in credential source-url") from error
+        raise DependencyError(f"{refusal}; see its log") from error
     except (PyMongoError, OSError) as error:
         look = "check that it runs, and credential source-url"
         raise DependencyError(f"cannot {what}: MongoDB does not answer ({type(error).__name__}); {look}") from error

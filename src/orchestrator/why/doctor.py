@@ -130,8 +130,7 @@ def throttled(limits: Sequence[LimitView]) -> list[Finding]:
 def _workers(s: Look) -> Iterator[Finding]:
     for found in s.obstacles:
         text = f"the worker on host {found.host} cannot work: {found.what}"
-        remedy = remedies.CREDENTIALS if found.credentials else remedies.BRING_BACK
-        yield Finding(Complaint.OBSTACLE, s.name, text, remedy)
+        yield Finding(Complaint.OBSTACLE, s.name, text, remedies.obstacle(credentials=found.credentials))
     if s.alive == 0 and not s.obstacles:
         yield Finding(Complaint.NO_WORKER, s.name, "no worker was seen within a lease", remedies.worker(s.name))
     elif 0 < s.alive < s.slots:

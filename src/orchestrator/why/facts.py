@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
-
-from orchestrator.errors import DependencyError
+from orchestrator.errors import DependencyError, RefusedError
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.jobs import Job
 from orchestrator.why.situation import OTHERS, REFUSED, Ahead, Holding, Later, Situation
 
 Depth = Callable[[], Awaitable[int]]
-"""Say how many entries Redis holds for a queue, waiting, delayed or in flight."""
+"""Say how many entries Redis holds for a queue, waiting, delayed or in flight. Raises DependencyError."""
 
 
 async def situation(
@@ -77,6 +75,7 @@ async def missing_entries(ledger: Ledger, worker_type: str, queue: str, depth: D
         before = await depth()
         live = await ledger.chunks.count_live(worker_type, queue)
         return "", max(0, live - max(before, await depth()))
-    except (RedisError, OSError, DependencyError) as error:
-        refused = isinstance(error.__cause__ or error, AuthenticationError | NoPermissionError)
-        return (f"{REFUSED}: {error.__cause__ or error}" if refused else str(error)), 0
+    except RefusedError as error:
+        return f"{REFUSED}: {error.__cause__}", 0
+    except DependencyError as error:
+        return str(error), 0

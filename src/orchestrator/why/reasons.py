@@ -97,10 +97,8 @@ def _nobody(s: Situation) -> Iterator[Reason]:
     """Workers that live and cannot work; without them, that there is none."""
     for found in s.obstacles:
         text = f"the worker of type {s.job.worker_type} on host {found.host} cannot work: {found.what}"
-        if found.credentials:
-            yield Reason(Kind.WRONG_CREDENTIALS, text, remedies.CREDENTIALS)
-        else:
-            yield Reason(Kind.OBSTACLE, text, remedies.BRING_BACK)
+        kind = Kind.WRONG_CREDENTIALS if found.credentials else Kind.OBSTACLE
+        yield Reason(kind, text, remedies.obstacle(credentials=found.credentials))
     if s.alive == 0 and not s.obstacles:
         text = f"no worker of type {s.job.worker_type} was seen in the last {s.lease_seconds:g} s"
         yield Reason(Kind.NO_WORKER, text, remedies.worker(s.job.worker_type))

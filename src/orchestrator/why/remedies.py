@@ -19,6 +19,11 @@ BRING_BACK = (
 )
 
 
+def obstacle(*, credentials: bool) -> str:
+    """Return what gets a worker going that lives and cannot work."""
+    return CREDENTIALS if credentials else BRING_BACK
+
+
 def restart(unit: str) -> str:
     """Return how a unit is brought back. A worker drains first: that costs neither an attempt nor a delivery."""
     return f"systemctl restart {unit}; if it does not stay up: journalctl -u {unit} -n 50"
