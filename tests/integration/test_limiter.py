@@ -38,20 +38,18 @@ async def test_who_waits_is_served_in_order(hosts: Hosts) -> None:
     async def one(number: int) -> None:
         async with (a if number % 2 else b).permit(1, patience=20):
             order.append(number)
-            await asyncio.sleep(0.01)
 
     tasks = []
-    for number in range(8):
-        tasks.append(asyncio.create_task(one(number)))
-        expected = number  # the first holds the permit, the others have a ticket
-        await wait_until(lambda n=expected: _queued(hosts, n))  # type: ignore[misc]
+    async with a.permit(1, patience=20):  # until all have their ticket
+        for number in range(8):
+            tasks.append(asyncio.create_task(one(number)))
+            await wait_until(lambda n=number: _tickets(hosts, n + 1))  # type: ignore[misc]
     await asyncio.gather(*tasks)
     assert order == list(range(8))
 
 
-async def _queued(hosts: Hosts, number: int) -> bool:
-    served = int(await hosts.state("tickets") or 0)
-    return served >= number or await hosts.held() == 0
+async def _tickets(hosts: Hosts, number: int) -> bool:
+    return await hosts.state("tickets") == str(number)
 
 
 async def test_a_retry_after_blocks_the_endpoint_for_all_hosts(hosts: Hosts) -> None:
