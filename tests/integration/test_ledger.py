@@ -11,7 +11,7 @@ from orchestrator.deliveries import Delivery, Outcome, Result, Verdict
 from orchestrator.errors import ConflictError, DependencyError, NotFoundError
 from orchestrator.jobs import JobStatus
 from orchestrator.ledger import Ledger
-from orchestrator.ledger.jobs import NewChunk, NewJob
+from orchestrator.ledger.jobs import FEW, NewChunk, NewJob
 from orchestrator.ledger.schema import migrate, pending
 from orchestrator.ledger.statements import joined, migrations, sql
 from tests.support.jobs import delivery_of, new_job
@@ -150,6 +150,41 @@ async def test_an_idempotency_key_gives_one_job(ledger: Ledger) -> None:
         await ledger.jobs.create(new_job(1, idempotency_key="k", request_hash="b"))
 
 
+async def test_a_repeated_request_needs_one_connection(database: str, ledger: Ledger) -> None:
+    """One was held while another was asked for: as many repeats at once as there were connections waited for ever."""
+    repeated = new_job(1, idempotency_key="k", request_hash="a")
+    await ledger.jobs.create(repeated)
+    narrow = await Ledger.open(database, connections=1)
+    try:
+        many = new_job(FEW + 1, idempotency_key="k", request_hash="a")
+        for again in (repeated, many):
+            found, new = await asyncio.wait_for(narrow.jobs.create(again), 20)
+            assert (found.job_id, new) == (repeated.job_id, False)
+    finally:
+        await narrow.close()
+
+
+@pytest.mark.parametrize("size", [1, FEW, FEW + 1])
+async def test_a_job_is_written_the_same_whatever_its_size(ledger: Ledger, size: int) -> None:
+    """Few chunks go with the job in one statement, many in a stream of their own."""
+    chunks = [
+        NewChunk(chunk_id=f"c{n}", content=f"text {n}", source_uri=f"u:{n}", metadata={"n": n} if n % 2 else None)
+        for n in range(size)
+    ]
+    job = new_job(chunks=chunks)
+    await ledger.jobs.create(job)
+    rows = await ledger.database.run(
+        lambda c: c.fetch(
+            "SELECT chunk_id, content, source_uri, metadata, status FROM chunks WHERE job_id = $1 ORDER BY seq",
+            job.job_id,
+        )
+    )
+    assert [tuple(row) for row in rows] == [(c.chunk_id, c.content, c.source_uri, c.metadata, "queued") for c in chunks]
+    found = await ledger.jobs.get(job.job_id)
+    assert (found.chunks_total, found.queued, found.status) == (size, size, JobStatus.QUEUED)
+    assert await kinds(ledger, job) == ["queued"] and await ledger.outbox.queues() == [job.queue]
+
+
 async def test_x23_a_job_is_read_from_the_ledger_or_is_unknown(ledger: Ledger) -> None:
     """Another tenant's job is as unknown as none at all (X-28)."""
     job = new_job(1)
@@ -201,9 +236,11 @@ async def progress(ledger: Ledger, job_id: str) -> list[float]:
     return [row["data"]["percent_complete"] for row in rows]
 
 
-async def test_an_empty_batch_of_chunk_ids_twice_is_a_conflict(ledger: Ledger) -> None:
+@pytest.mark.parametrize("others", [0, FEW])
+async def test_two_chunks_of_one_id_are_a_conflict(ledger: Ledger, others: int) -> None:
     """Unique (job_id, chunk_id): nothing of the job stays behind."""
-    twice = new_job(chunks=[NewChunk(chunk_id="c", content="a"), NewChunk(chunk_id="c", content="b")])
+    same = [NewChunk(chunk_id="c", content="a"), NewChunk(chunk_id="c", content="b")]
+    twice = new_job(chunks=[*new_job(others).chunks, *same])
     with pytest.raises(ConflictError):
         await ledger.jobs.create(twice)
     with pytest.raises(NotFoundError):

@@ -16,6 +16,8 @@ from orchestrator.ledger.database import Database
 from orchestrator.ledger.statements import sql
 
 CHUNK_COLUMNS = ("job_id", "chunk_id", "seq", "content", "source_uri", "metadata")
+FEW = 100
+"""Chunks up to which a job is written by one statement in one round trip, instead of six."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,19 +134,23 @@ class Jobs:
         The same idempotency key with the same request returns the first job. Raises ConflictError when the key came
         with another request, or the job id exists.
         """
+        few = len(new.chunks) <= FEW
         try:
-            async with self._database.transaction() as connection:
-                row = await connection.fetchrow(sql("create_job"), *_values(new))
-                if row is None:
-                    return await self._again(new), False
+            row = await (self._database.row("create_job", *_values(new, new.chunks)) if few else self._copy(new))
+        except asyncpg.UniqueViolationError as error:
+            raise ConflictError(f"job {new.job_id} exists, or two of its chunks have one id") from error
+        return (job_of(row), True) if row is not None else (await self._again(new), False)
+
+    async def _copy(self, new: NewJob) -> asyncpg.Record | None:
+        """Write a job of many chunks: a stream of them, in constant memory."""
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(sql("create_job"), *_values(new, ()))
+            if row is not None:
                 records = (
                     (new.job_id, c.chunk_id, i, c.content, c.source_uri, c.metadata) for i, c in enumerate(new.chunks)
                 )
                 await connection.copy_records_to_table("chunks", records=records, columns=CHUNK_COLUMNS)
-                await connection.execute(sql("enqueue_job"), new.job_id, new.queue)
-        except asyncpg.UniqueViolationError as error:
-            raise ConflictError(f"job {new.job_id} exists, or two of its chunks have one id") from error
-        return job_of(row), True
+            return row
 
     async def _again(self, new: NewJob) -> Job:
         row = await self._database.row("job_by_idempotency_key", new.tenant, new.idempotency_key)
@@ -202,9 +208,11 @@ class Jobs:
         return int(await self._database.value("close_quiet_jobs", quiet_seconds))
 
 
-def _values(new: NewJob) -> tuple[Any, ...]:
+def _values(new: NewJob, chunks: Iterable[NewChunk]) -> tuple[Any, ...]:
+    columns = [(c.chunk_id, c.content, c.source_uri, c.metadata) for c in chunks]
     return (
         new.job_id, new.tenant, new.worker_type, new.queue, new.workspace, new.job_type, new.source_type,
         len(new.chunks), new.metadata, new.idempotency_key, new.request_hash, new.priority.value, new.not_before,
         new.failure_policy.value, new.max_failed, new.budget,
+        *(zip(*columns, strict=True) if columns else ((), (), (), ())),
     )  # fmt: skip
