@@ -132,6 +132,18 @@ async def test_a_full_backlog_is_503_with_retry_after(ledger: Ledger, redis_url:
             assert (await client.post(PATH, json=body(1))).status_code == 202
 
 
+async def test_what_others_took_is_counted_within_a_second(ledger: Ledger, redis_url: str) -> None:
+    """A count is kept for so long: a look at every open job with each submission would be dear."""
+    async with api_over(ledger, redis_url, max_backlog_chunks=3) as api, api.as_("alpha") as client:
+        assert (await client.post(PATH, json=body(1))).status_code == 202
+        await ledger.jobs.create(new_job(2))  # another API's
+
+        async def refused() -> bool:
+            return (await client.post(PATH, json=body(1, chunks=[]))).status_code == 503
+
+        await wait_until(refused)
+
+
 async def test_without_the_worker_type_nothing_is_taken(ledger: Ledger, redis_url: str) -> None:
     """A job nobody would ever do must not be accepted."""
     async with api_over(ledger, redis_url, types=False) as api, api.as_("alpha") as client:

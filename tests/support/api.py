@@ -17,7 +17,8 @@ from fastapi import FastAPI
 
 from orchestrator.api.app import create_app
 from orchestrator.api.auth import KeyRing
-from orchestrator.api.deps import Deps
+from orchestrator.api.backlog import Backlog
+from orchestrator.api.deps import WORKER_TYPE, Deps
 from orchestrator.api.dispatch import Dispatch
 from orchestrator.api.serve import listen, run
 from orchestrator.events.follow import Follower
@@ -83,11 +84,13 @@ async def api_over(
         stack.push_async_callback(dispatch.close)
         follower = Follower(EventLog(ledger.database), poll_seconds=poll_seconds)
         stack.callback(follower.close)
+        settings = ApiSettings(**values)
         deps = Deps(
-            settings=ApiSettings(**values),
+            settings=settings,
             types={"lightrag": lightrag} if types else {},
             keys=KeyRing.parse(key_lines()),
             ledger=ledger,
+            backlog=Backlog(ledger, WORKER_TYPE, settings.max_backlog_chunks),
             redis=client,
             view=view,
             dispatch=dispatch,

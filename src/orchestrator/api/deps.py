@@ -10,12 +10,16 @@ import redis.asyncio as redis
 from fastapi import Depends, Request
 
 from orchestrator.api.auth import KeyRing
+from orchestrator.api.backlog import Backlog
 from orchestrator.api.dispatch import Dispatch
 from orchestrator.api.engine import Engine
 from orchestrator.events.follow import Follower
 from orchestrator.ledger import Ledger
 from orchestrator.settings import ApiSettings, WorkerTypeSettings
 from orchestrator.tracker.redis_view import RedisView
+
+WORKER_TYPE = "lightrag"
+"""The type that the API submits to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,7 @@ class Deps:
     types: Mapping[str, WorkerTypeSettings]
     keys: KeyRing
     ledger: Ledger
+    backlog: Backlog
     redis: redis.Redis
     view: RedisView
     dispatch: Dispatch

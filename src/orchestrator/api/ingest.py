@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, Request, Response
 
 from orchestrator.api import lines
 from orchestrator.api.auth import Authenticated, Caller
-from orchestrator.api.deps import Deps, Needs
+from orchestrator.api.deps import WORKER_TYPE, Deps, Needs
 from orchestrator.api.jobs import links_of
 from orchestrator.api.models import Accepted, IngestRequest
 from orchestrator.api.openapi import body, problems
@@ -21,7 +21,6 @@ from orchestrator.api.submission import Submission, parse
 from orchestrator.ledger.jobs import NewJob
 from orchestrator.settings import WorkerTypeSettings
 
-WORKER_TYPE = "lightrag"
 LARGE_BODY = 256 * 1024
 """Bodies above are parsed in a thread: the loop has streams to serve."""
 
@@ -58,9 +57,12 @@ async def ingest(
     if idempotency_key is None or not await deps.ledger.jobs.knows_key(caller.tenant, idempotency_key):
         await _check_backlog(deps)  # a repeated request adds nothing to it
     async with _submitted(request, deps) as found:
-        new = await asyncio.to_thread(_new_job, found, caller, worker, idempotency_key)
+        asked = found, caller, worker, idempotency_key
+        # all of it is hashed for its key: the loop has streams to serve
+        new = _new_job(*asked) if idempotency_key is None else await asyncio.to_thread(_new_job, *asked)
         job, is_new = await deps.ledger.jobs.create(new)
     if is_new:
+        deps.backlog.took(job.chunks_total)
         deps.dispatch.soon(job)
     links = links_of(job.job_id)
     response.headers["Location"] = links.self
@@ -68,11 +70,10 @@ async def ingest(
 
 
 async def _check_backlog(deps: Deps) -> None:
-    backlog = await deps.ledger.workers.backlog(WORKER_TYPE)
-    if backlog >= deps.settings.max_backlog_chunks:
+    if excess := await deps.backlog.excess():
         raise ProblemError(
             503,
-            f"{backlog} chunks wait already; nothing more is taken until they are fewer.",
+            f"{excess} chunks wait already; nothing more is taken until they are fewer.",
             headers={"Retry-After": str(deps.settings.backlog_retry_after_seconds)},
         )
 

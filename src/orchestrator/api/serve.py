@@ -17,7 +17,8 @@ from fastapi import FastAPI
 from orchestrator import systemd
 from orchestrator.api.app import create_app
 from orchestrator.api.auth import KeyRing
-from orchestrator.api.deps import Deps
+from orchestrator.api.backlog import Backlog
+from orchestrator.api.deps import WORKER_TYPE, Deps
 from orchestrator.api.dispatch import Dispatch
 from orchestrator.api.engine import configured_engine
 from orchestrator.errors import DependencyError, OrchestratorError
@@ -78,6 +79,7 @@ async def serve(settings_dir: Path, credentials: Credentials) -> None:
             types={name: pool.for_type(name) for name in pool.types},
             keys=keys,
             ledger=ledger,
+            backlog=Backlog(ledger, WORKER_TYPE, settings.max_backlog_chunks),
             redis=client,
             view=view,
             dispatch=dispatch,
