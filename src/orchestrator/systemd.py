@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import socket
 
+ONCE = ("READY=1", "STOPPING=1")
+WAIT_SECONDS = 2.0
+"""How long what is said once waits for a systemd that does not read; the rest comes again, and must not hold us up."""
+
 
 def notify(state: str) -> bool:
-    """Send a state such as "READY=1\\nSTATUS=…" to systemd; False when not run by systemd or it does not listen."""
+    """Send a state such as "READY=1\\nSTATUS=…" to systemd; False when nobody takes it."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return False
     if address.startswith("@"):  # an abstract socket
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        sender.settimeout(WAIT_SECONDS if state.startswith(ONCE) else 0)
         try:
             sender.connect(address)
             sender.sendall(state.encode())

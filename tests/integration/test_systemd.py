@@ -50,6 +50,19 @@ def test_a_status_cannot_smuggle_in_another_message(tmp_path: Path, monkeypatch:
         assert systemds.recv(4096) == b"STATUS=waiting READY=1"
 
 
+def test_nobody_waits_for_a_systemd_that_does_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its queue is full: the loop once stood still in the middle of a send, and with it every lease of the worker."""
+    path = str(tmp_path / "notify")
+    monkeypatch.setenv("NOTIFY_SOCKET", path)
+    monkeypatch.setattr(systemd, "WAIT_SECONDS", 0.1)
+    with listener(path) as systemds:
+        while systemd.notify("WATCHDOG=1"):
+            pass
+        assert not systemd.status("at work") and not systemd.notify("STOPPING=1\nSTATUS=draining")
+        systemds.recv(4096)
+        assert systemd.notify("WATCHDOG=1"), "it reads again"
+
+
 def test_nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not run by systemd, or its socket is gone: work goes on."""
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 
 ASK_SECONDS = 10.0
 """So often the server is asked again: two monotonic clocks do not drift apart in that time."""
+LONGEST_SECONDS = 1.0
+"""An answer that took longer says little of when the server gave it: it is asked again at the next use."""
 
 
 class ServerClock:
@@ -21,8 +23,10 @@ class ServerClock:
 
     async def now(self) -> float:
         """Return the server's seconds since the epoch. Raises what asking it raises."""
-        if time.monotonic() - self._asked > ASK_SECONDS:
+        begin = time.monotonic()
+        if begin - self._asked > ASK_SECONDS:
             told = await self._ask()
-            self._asked = time.monotonic()
-            self._ahead = told - self._asked
+            end = time.monotonic()
+            self._asked = end if end - begin <= LONGEST_SECONDS else -math.inf
+            self._ahead = told - (begin + end) / 2
         return time.monotonic() + self._ahead

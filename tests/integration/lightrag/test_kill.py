@@ -52,7 +52,7 @@ async def test_a_killed_worker_is_succeeded(bench: Bench, tmp_path: Path) -> Non
 
     handler = await bench.handler(max_parallel_insert=4)
     try:
-        await wait_until(some_are_done)
+        await wait_until(some_are_done, within=50)  # a start of LightRAG is in it
         with pytest.raises(RetryError, match="another host"):
             await bench.run(handler, "c0", "Shared Hub supplies Unit0 Works.")
     finally:

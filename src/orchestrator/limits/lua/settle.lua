@@ -6,7 +6,10 @@
 -- baseline in ms, the latest answers in ms.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('ZREM', KEYS[2], ARGV[1])
+local first = redis.call('ZREM', KEYS[2], ARGV[1]) == 1
+if not first and ARGV[2] ~= 'refused' then
+    return {now} -- noted already and told again, because the answer was lost; or its lease had ended
+end
 local known = redis.call('HMGET', KEYS[1], 'version', 'limit', 'peak', 'answers', 'changed_at', 'too_much', 'baseline',
     'samples', 'window', 'blocked', 'tokens')
 if not known[2] then
@@ -15,7 +18,7 @@ end
 for i = 1, 7 do
     known[i] = tonumber(known[i] or '') or 0
 end
-if known[11] and ARGV[6] ~= '0' then
+if first and known[11] and ARGV[6] ~= '0' then
     redis.call('HSET', KEYS[1], 'tokens', math.min(tonumber(ARGV[7]), tonumber(known[11]) + ARGV[6]))
 end
 local due = false
@@ -31,7 +34,9 @@ if ARGV[2] == 'answered' then
     redis.call('HSET', KEYS[1], 'samples', known[8], 'answers', known[4])
     due = known[4] >= tonumber(known[9])
 elseif ARGV[2] == 'refused' then
-    redis.call('HINCRBY', KEYS[1], 'refused', 1)
+    if first then
+        redis.call('HINCRBY', KEYS[1], 'refused', 1)
+    end
     local blocked = now + ARGV[5]
     if tonumber(ARGV[5]) > 0 and blocked > (tonumber(known[10] or '') or 0) then
         redis.call('HSET', KEYS[1], 'blocked', blocked)

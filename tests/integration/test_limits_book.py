@@ -1,0 +1,54 @@
+"""The permits as Redis keeps them, asked by a client that asks again when an answer was lost on its way."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import redis.asyncio as redis
+
+from orchestrator import keys
+from orchestrator.limits.book import Book, Ended, Outcome, connect
+from tests.support.hosts import endpoint
+
+ONE = endpoint(ceiling=1, tokens_per_minute=60_000)
+SEVERAL = endpoint(tokens_per_minute=60_000)
+
+
+@pytest.fixture
+async def client(redis_url: str) -> AsyncIterator[redis.Redis]:
+    """A client as limiters have it."""
+    made = connect(redis_url)
+    yield made
+    await made.aclose()
+
+
+async def state(client: redis.Redis, name: str) -> float:
+    """Return a field of the endpoint's state."""
+    found = await client.hget(keys.limit(ONE.id), name)
+    return float(found or 0)
+
+
+async def test_who_asks_again_does_not_wait_for_himself(client: redis.Redis) -> None:
+    """He once found his own permit, took it for another's, and waited until its lease of 15 s had ended."""
+    book = Book(client, ONE)
+    first, again = await book.acquire("a", 60), await book.acquire("a", 60)
+    assert first.granted and again.granted and (first.used, again.used) == (1, 1)
+    assert not (await book.acquire("b", 60)).granted, "it is one permit"
+    left = await state(client, "tokens")
+    await book.acquire("a", 60)
+    assert await state(client, "tokens") == left, "its tokens are taken once"
+
+
+@pytest.mark.parametrize("outcome", [Outcome.ANSWERED, Outcome.REFUSED])
+async def test_what_is_told_again_counts_once(client: redis.Redis, outcome: Outcome) -> None:
+    """One answer, one refusal, and what was not used is given back once."""
+    book = Book(client, SEVERAL)
+    granted = await book.acquire("a", 300)
+    before = await state(client, "tokens")
+    ended = Ended("a", outcome, granted.at, took=0.5, tokens_left=100)
+    for _ in range(2):
+        await book.settle(ended)
+    assert await state(client, "tokens") == before + 100
+    assert (await state(client, "answers"), await state(client, "refused")) in ((1, 0), (0, 1))
+    assert await client.zcard(keys.limit_held(SEVERAL.id)) == 0, "the permit is free"
