@@ -128,6 +128,7 @@ class Worker:
         await self._until_open(self.pool.open)
         if (keeper := self._keeper) is not None:
             await self._until_open(lambda: keeper.retire(self._host, self.pool.consumers))
+        await self._until_open(self._beat)  # what is claimed before that counts as of a former life, which is gone
 
     async def _until_open(self, act: Callable[[], Awaitable[None]]) -> None:
         await until_open(act, tell=self._tell_obstacle)
@@ -183,9 +184,9 @@ class Worker:
             log.warning("the ledger was not told of our end", extra={"error": str(error) or "PostgreSQL is silent"})
 
     async def _beat(self) -> None:
-        await self._announcements.tell()
         pulses = self.pool.pulses()
         await self.ledger.workers.seen(self._host, self._settings.name, os.getpid(), __version__, pulses)
+        await self._announcements.tell()
         await self._tell_obstacle(self.pool.obstacle)
         in_hand, rate = sum(p.busy for p in pulses), sum(p.chunks_per_second for p in pulses)
         line = f"{len(pulses)} slots, {in_hand} chunks in hand, {rate:.1f} chunks/s"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 from orchestrator.errors import DependencyError
 from orchestrator.jobs import ChunkStatus
@@ -15,6 +17,7 @@ from orchestrator.tracker.tracker import JobTracker
 
 log = logging.getLogger("orchestrator.workers")
 
+Act = Callable[[], Awaitable[None]]
 LEDGER_CHECK_SECONDS = 1.0
 """How often the ledger is asked: a cancelled job's handlers stop within twice this."""
 
@@ -28,25 +31,32 @@ class Leases:
         self._source = source
         self._tracker = tracker
         self._held = held
-        self._heartbeat = heartbeat_seconds
         self._shown: dict[tuple[str, str], str] = {}  # the step of each delivery that the queue shows
-        self.ticked = time.monotonic()
+        look_seconds = min(LEDGER_CHECK_SECONDS, heartbeat_seconds)
+        self._acts: dict[Act, float] = {
+            self._renew: heartbeat_seconds,
+            self._check: look_seconds,
+            self._show: look_seconds,
+        }
+        self._ticked = dict.fromkeys(self._acts, math.inf)  # not begun
 
-    async def run(self) -> None:
-        """Renew and check until cancelled."""
-        renew_at = time.monotonic() + self._heartbeat
+    @property
+    def ticked(self) -> float:
+        """When the loop that has gone on least began its last round."""
+        return min(self._ticked.values())
+
+    def loops(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what is to run until cancelled, each by itself: PostgreSQL may be silent and the source be there."""
+        return [self._keep(act, seconds) for act, seconds in self._acts.items()]
+
+    async def _keep(self, act: Act, seconds: float) -> None:
         while True:
-            await asyncio.sleep(min(LEDGER_CHECK_SECONDS, self._heartbeat))
-            self.ticked = time.monotonic()
-            acts = [self._check, self._show]
-            if self.ticked >= renew_at:  # first of all, and alone: PostgreSQL may be away, and the source there
-                renew_at = self.ticked + self._heartbeat
-                acts.insert(0, self._renew)
-            for act in acts:
-                try:
-                    await act()
-                except DependencyError as error:
-                    log.warning("leases not checked; will try again", extra={"error": str(error)})
+            self._ticked[act] = time.monotonic()
+            await asyncio.sleep(seconds)
+            try:
+                await act()
+            except DependencyError as error:
+                log.warning("leases not checked; will try again", extra={"error": str(error)})
 
     async def _renew(self) -> None:
         """Renew at the source. A lease lost there ends a handler only if the queue is not ours.

@@ -111,7 +111,7 @@ class Pool:
         for consumer in self.consumers:
             self._announce("started", consumer, 0)
         async with asyncio.TaskGroup() as group:
-            acts = (self._settler.run(), self._leases.run(), self._refresh(), self._watch_times())
+            acts = (self._settler.run(), *self._leases.loops(), self._refresh(), self._watch_times())
             helpers = [group.create_task(act) for act in acts]
             reading = group.create_task(self._keep_reading())
             await self._stop.wait()

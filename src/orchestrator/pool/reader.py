@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -36,7 +37,7 @@ class Reader:
         block_seconds: float,
         lease_seconds: float,
     ) -> None:
-        self.ticked = time.monotonic()
+        self.ticked = math.inf  # not begun
         self.delivered = 0
         self.obstacle: DependencyError | None = None  # why the last read failed
         self._source = source
