@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import redis.asyncio as redis
 
 from orchestrator import keys
@@ -103,8 +104,9 @@ async def test_a_retried_letter_becomes_a_new_job_that_is_dispatched_at_once(api
     assert len(await ledger.jobs.page(tenant=None, status=None, after=None, limit=10)) == 2
 
 
-async def test_a_dropped_letter_is_dead_no_more(api: Api, ledger: Ledger) -> None:
+async def test_a_dropped_letter_is_dead_no_more(api: Api, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dropping again changes nothing; what was dropped is not retried; health counts it no longer."""
+    monkeypatch.setattr("orchestrator.api.health.CHECK_SECONDS", 20)
     await failed(ledger)
     async with api.as_("alpha") as client:
         letter_id = (await client.get(PATH)).json()["dead_letters"][0]["id"]
@@ -112,7 +114,8 @@ async def test_a_dropped_letter_is_dead_no_more(api: Api, ledger: Ledger) -> Non
         assert first == again and first["status"] == "dropped" and not first["retriable"]
         refused = await client.post(f"{PATH}/{letter_id}/retry")
         assert refused.status_code == 409 and "was dropped before" in refused.json()["detail"]
-        assert (await client.get("/health/detailed")).json()["dead"] == 0
+        report = (await client.get("/health/detailed")).json()
+        assert (report["checks"], report["dead"]) == ({"postgresql": "up", "redis": "up"}, 0)
     assert len(await ledger.audit.page("alpha", None, 10)) == 1
 
 

@@ -163,17 +163,20 @@ async def test_a_client_that_does_not_read_costs_bounded_memory(ledger: Ledger, 
         assert api.deps.follower.subscribers <= 2
 
 
-async def test_streams_end_in_order_when_the_api_stops(ledger: Ledger, redis_url: str) -> None:
+async def test_streams_end_in_order_when_the_api_stops(
+    ledger: Ledger, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The body ends, no connection is reset, and stopping waits for nobody."""
+    monkeypatch.setattr("orchestrator.api.serve.GRACE_SECONDS", 60)  # who waits for a stream waits for so long
     async with api_over(ledger, redis_url) as api:
         began = 0.0
         async with served(api) as url:
-            client = httpx.AsyncClient(base_url=url, headers=bearer("operator"), timeout=10)
+            client = httpx.AsyncClient(base_url=url, headers=bearer("operator"), timeout=30)
             response = await client.send(client.build_request("GET", "/events/stream"), stream=True)
             lines = response.aiter_lines()
             assert await anext(lines) == "retry: 2000"
             began = time.monotonic()
         assert [line async for line in lines if line] == [": connected"]
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 30
         await response.aclose()
         await client.aclose()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
 
 from orchestrator.deliveries import Outcome, Verdict
@@ -14,6 +15,7 @@ from tests.support.api import Api, api_over
 from tests.support.jobs import delivery_of, new_job
 from tests.support.link import Link, link_to
 from tests.support.servers import Server
+from tests.support.wait import wait_until
 
 
 @pytest.fixture
@@ -42,13 +44,26 @@ async def test_ready_names_what_does_not_answer(ledger: Ledger, away: tuple[Link
             link.freeze()
 
     async with api.as_("operator") as client:
-        well = (await client.get("/ready")).json()
-        assert well == {"status": "ready", "checks": {"postgresql": "up", "redis": "up"}}
+
+        async def said(path: str, **checks: str) -> httpx.Response:
+            """Ask until the checks are these: while the machine stalls, what is well may be said to be down."""
+
+            async def look() -> httpx.Response | None:
+                answer = await client.get(path)
+                return answer if answer.json()["checks"] == checks else None
+
+            answer = await wait_until(look, what=f"{checks} at {path}")
+            assert answer is not None
+            return answer
+
+        well = await said("/ready", postgresql="up", redis="up")
+        assert (well.status_code, well.json()["status"]) == (200, "ready")
         await take_away(cache)
-        answer = await client.get("/ready")
-        assert answer.status_code == 503 and answer.json()["checks"] == {"postgresql": "up", "redis": "down"}
+        answer = await said("/ready", postgresql="up", redis="down")
+        assert answer.status_code == 503
         assert answer.headers["retry-after"] and "redis" in answer.json()["detail"]
-        assert (await client.get("/health/detailed")).json()["status"] == "degraded"
+        report = await said("/health/detailed", postgresql="up", redis="down")
+        assert report.json()["status"] == "degraded"
         await take_away(postgres)
         answer = await client.get("/ready")
         assert answer.json()["checks"] == {"postgresql": "down", "redis": "down"}
@@ -61,8 +76,11 @@ async def test_ready_names_what_does_not_answer(ledger: Ledger, away: tuple[Link
         assert answer.status_code == 503 and answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_x10_x47_the_detailed_report_counts_what_is_there(ledger: Ledger, redis_url: str) -> None:
+async def test_x10_x47_the_detailed_report_counts_what_is_there(
+    ledger: Ledger, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Rates come from the workers, the depth from the ledger; a type without a worker is degraded."""
+    monkeypatch.setattr("orchestrator.api.health.CHECK_SECONDS", 20)
     async with api_over(ledger, redis_url) as api, api.as_("alpha") as client:
         empty = (await client.get("/health/detailed")).json()
         assert (empty["status"], empty["active_workers"]) == ("degraded", 0)

@@ -163,6 +163,7 @@ async def test_concurrent_submissions_are_all_accepted(api: Api) -> None:
     await wait_until(all_out, what="all chunks are on the stream")
 
 
+@pytest.mark.timeout(180)
 async def test_a_hundred_thousand_chunks_are_one_request(api: Api) -> None:
     """Through a real socket, as JSON and in lines, with the same answer for the same key."""
     count = 100_000

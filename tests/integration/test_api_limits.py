@@ -76,14 +76,15 @@ async def test_a_chunk_at_its_limit_is_accepted(api: Api) -> None:
         assert (await client.post(PATH, json={"chunks": [{"text": "ä" * 50}] * 5})).status_code == 202
 
 
-async def test_a_large_body_is_413_declared_or_chunked(api: Api) -> None:
+async def test_a_large_body_is_413_declared_or_chunked(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit holds for bodies that do not say how long they are; the process goes on."""
+    monkeypatch.setattr("orchestrator.api.limits.DRAIN_SECONDS", 30)  # however slow the client is
 
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(40):
             yield b" " * 100
 
-    async with served(api) as url, httpx.AsyncClient(base_url=url, headers=bearer("alpha")) as client:
+    async with served(api) as url, httpx.AsyncClient(base_url=url, headers=bearer("alpha"), timeout=30) as client:
         is_problem(await client.post(PATH, content=b" " * 2001), 413)
         is_problem(await client.post(PATH, content=pieces()), 413)
         is_problem(await client.post("/lightrag/query", content=pieces()), 413)

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from orchestrator.api.serve import listen
+from orchestrator.api.serve import GRACE_SECONDS, listen
 from orchestrator.ledger import Ledger
 from tests.support.api import bearer, body, key_lines, open_stream
 from tests.support.servers import free_port
@@ -24,12 +24,13 @@ from tests.support.wait import wait_until
 PROGRAM = """
 import asyncio, logging, sys
 from pathlib import Path
-from orchestrator.api.serve import serve
+from orchestrator.api import serve as api
 from orchestrator.errors import OrchestratorError
 from orchestrator.settings.credentials import Credentials
 logging.basicConfig(level="INFO")
+api.GRACE_SECONDS = 60  # whoever waited for a stream would wait for so long
 try:
-    asyncio.run(serve(Path(sys.argv[1]), Credentials(Path(sys.argv[2]))))
+    asyncio.run(api.serve(Path(sys.argv[1]), Credentials(Path(sys.argv[2]))))
 except OrchestratorError as error:
     sys.exit(str(error))
 """
@@ -62,6 +63,7 @@ class Unit:
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(str(root / "notify"))
         self._notify.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._notify, self._listen)
         self.notes = ""
         self._processes: list[Process] = []
 
@@ -73,16 +75,19 @@ class Unit:
         self._processes.append(process)
         return process
 
+    def _listen(self) -> None:
+        """Keep what systemd is told, as it comes: the socket holds about eleven notes, and then its sender blocks."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.notes += self._notify.recv(4096).decode() + "\n"
+
     async def told(self, what: str) -> None:
         """Wait until systemd has been told."""
 
-        async def read() -> bool:
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    self.notes += self._notify.recv(4096).decode() + "\n"
+        async def look() -> bool:
             return what in self.notes
 
-        await wait_until(read, what=f"{what} in {self.notes!r}")
+        await wait_until(look, what=f"{what} in {self.notes!r}")
 
     async def close(self) -> None:
         """End what is still there."""
@@ -90,6 +95,7 @@ class Unit:
             if process.returncode is None:
                 process.kill()
             await process.communicate()
+        asyncio.get_running_loop().remove_reader(self._notify)
         self._notify.close()
 
 
@@ -102,7 +108,11 @@ async def unit(ledger: Ledger, database: str, redis_url: str, tmp_path: Path) ->
 
 
 async def test_it_serves_and_ends_within_five_seconds_with_streams_open(unit: Unit) -> None:
-    """Type=notify, the watchdog, a job over HTTP, its event over SSE; SIGTERM twice is as good as once."""
+    """Type=notify, the watchdog, a job over HTTP, its event over SSE; SIGTERM twice is as good as once.
+
+    Five seconds are for requests that take all of the grace; no stream is waited for.
+    """
+    assert GRACE_SECONDS < 5
     process = await unit.start()
     await unit.told("READY=1")
     await unit.told("WATCHDOG=1")
@@ -114,9 +124,9 @@ async def test_it_serves_and_ends_within_five_seconds_with_streams_open(unit: Un
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGTERM)
         assert [line async for line in sse.lines if line] == []
-    _, errors = await asyncio.wait_for(process.communicate(), 10)
+    _, errors = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode == 0, errors.decode()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     await unit.told("STOPPING=1")
     assert b"key-of" not in errors and b"Traceback" not in errors
 

@@ -38,8 +38,8 @@ class Queue:
         return str(job["id"])
 
     def worker(self, host: str = "h", **sizing: Any) -> AbstractAsyncContextManager[Process]:
-        """Run our worker."""
-        return self.ours.start(host, **sizing)
+        """Run our worker. Where nobody dies no lease is to lapse, however slow the machine is."""
+        return self.ours.start(host, **{"lease_seconds": 30.0, **sizing})
 
     def node_worker(self, **options: Any) -> AbstractAsyncContextManager[Node]:
         """Run a worker of Node."""
@@ -80,7 +80,7 @@ async def queue(
 
 async def test_node_sees_what_our_worker_does(queue: Queue) -> None:
     """Active, progress, completed with the result, failed with the reason; the queue's states are the ledger's."""
-    done, rejected = await queue.add({"sleep": 1.0}), await queue.add({"reject": True}, attempts=5)
+    done, rejected = await queue.add({"sleep": 3.0}), await queue.add({"reject": True}, attempts=5)
     async with queue.worker():
         assert (await queue.until("completed", done))["returnvalue"] == {"entities": 0, "relations": 0, "detail": {}}
         assert (await queue.until("failed", rejected))["failedReason"] == "rejected: rejected on request"
@@ -127,12 +127,12 @@ async def test_the_producers_delay_and_priority_are_kept(queue: Queue) -> None:
 
 async def test_node_sees_a_dead_workers_job_stalled_and_done_by_another(queue: Queue) -> None:
     """Killed by -9 in the middle; no attempt is lost, although the producer allows but one."""
-    job = await queue.add({"sleep": 1.0}, attempts=1)
-    async with queue.worker("a") as doomed:
+    job = await queue.add({"hang": 1}, attempts=1)
+    async with queue.worker("a", lease_seconds=LEASE) as doomed:
         await queue.until("active", job)
         await queue.ours.until("running", 1)
         doomed.send(signal.SIGKILL)
-        async with queue.worker("b"):
+        async with queue.worker("b", lease_seconds=LEASE):
             await queue.until("stalled", job)
             await queue.until("completed", job)
             await queue.ours.done()
@@ -153,13 +153,16 @@ async def test_a_job_removed_from_the_queue_interrupts_its_handler(queue: Queue)
 
 async def test_a_worker_of_node_takes_over_what_we_leave(queue: Queue) -> None:
     """What was released, what waits for its retry with the attempts we made counted, and what nobody began."""
-    released = await queue.add({"sleep": 3.0}, attempts=1)
-    retried = await queue.add({"fail": 2}, attempts=3, backoff=1500)
+    released = await queue.add({"hang": 1}, attempts=1)  # with us; a worker of Node does not know this wish
+    retried = await queue.add({"fail": 2}, attempts=3, backoff=60_000)
     async with queue.worker(size=1, batch=2, grace_period_seconds=1.0) as ours:
         await queue.until("delayed", retried)
         waiting = await queue.add()
         await ours.stop()
+    await queue.producer.call("promote", job=retried)
     async with queue.node_worker() as theirs:
+        await theirs.until(failed=retried)
+        await queue.producer.call("promote", job=retried)
         for job in (released, retried, waiting):
             assert (await queue.until("completed", job))["jobId"] == job
         began = Counter((line["began"], line["attempts"]) for line in theirs.lines if "began" in line)
@@ -169,12 +172,12 @@ async def test_a_worker_of_node_takes_over_what_we_leave(queue: Queue) -> None:
 
 async def test_we_take_over_what_a_worker_of_node_leaves(queue: Queue) -> None:
     """What it held when it died, and what it had failed: its attempts count."""
-    held = await queue.add({"sleep": 1.0}, attempts=1)
+    held = await queue.add({"hold": True}, attempts=1)  # for Node alone
     failed = await queue.add(FAILS_ALWAYS, attempts=2, backoff=200)
     async with queue.node_worker(lockDuration=1000, stalledInterval=1000) as theirs:
         await theirs.until(began=held)
         theirs.kill()
-        async with queue.worker():
+        async with queue.worker(lease_seconds=LEASE):
             await queue.until("stalled", held)
             assert (await queue.until("completed", held))["returnvalue"]["detail"] == {}
             assert "attempt 2 of 2" in (await queue.until("failed", failed))["failedReason"]
@@ -183,9 +186,10 @@ async def test_we_take_over_what_a_worker_of_node_leaves(queue: Queue) -> None:
 
 async def test_what_node_has_failed_leaves_us_the_attempts_that_remain(queue: Queue) -> None:
     """One owner of the budget: what others have used of it is used."""
-    job = await queue.add(FAILS_ALWAYS, attempts=2, backoff=3000)
+    job = await queue.add(FAILS_ALWAYS, attempts=2, backoff=60_000)
     async with queue.node_worker() as theirs:
         await theirs.until(failed=job)
+    await queue.producer.call("promote", job=job)
     async with queue.worker():
         assert "attempt 1 of 1" in (await queue.until("failed", job))["failedReason"]
         await queue.ours.done()

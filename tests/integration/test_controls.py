@@ -48,7 +48,7 @@ async def test_a_tenant_holds_its_own_job_back_and_lets_it_go_on(api: Api, ledge
         assert (pause["scope"], pause["name"], pause["by"]) == ("job", job.job_id, "alpha")
         for _ in range(2):
             assert (await client.post(f"{path}/resume")).json()["paused"] == []
-    await wait_until(lambda: has_entries(api, 2), within=1)
+    await wait_until(lambda: has_entries(api, 2))
     assert await actions(api, "alpha") == [
         ("alpha", "resume", f"job/{job.job_id}"),
         ("alpha", "pause", f"job/{job.job_id}"),
@@ -82,7 +82,7 @@ async def test_an_operator_holds_back_a_tenant_a_queue_or_a_type(
         await hold.refresh()
         assert hold() is (scope is not Scope.TENANT)
         assert (await client.delete(path)).status_code == 204
-        await wait_until(lambda: has_entries(api, 4), within=1)
+        await wait_until(lambda: has_entries(api, 4))
         assert (await client.delete(path)).status_code == 404
     assert [action for _, action, _ in await actions(api, "operator")] == ["resume", "pause", "pause"]
 

@@ -78,6 +78,7 @@ async def test_redis_was_emptied_and_is_filled_again(api: Api, ledger: Ledger, r
     assert [e.action for e in await ledger.audit.page(None, None, 10)] == ["doctor"]
 
 
+@pytest.mark.timeout(180)
 async def test_chunks_of_dead_workers_are_put_back(api: Api, ledger: Ledger) -> None:
     """Their worker claimed them, and was never seen; nobody is taken for dead before PostgreSQL has run for a lease."""
     job = new_job(2, queue=STREAM)

@@ -88,7 +88,7 @@ async def test_a_server_that_queues_is_given_less_until_it_is_quick_again(model:
     model.gate = gate = Gate(capacity=MOST, latency=0.3, queues=True)
     async with asking(model, redis_url, 12):
         await wait_until(lambda: answered(gate, 5 * MOST), what="a time of quick answers")
-        assert await limit_is(redis_url, MOST, MOST)
+        await wait_until(lambda: limit_is(redis_url, MOST, MOST), within=LONG, what="the limit to be reached")
         gate.capacity = 1
         await wait_until(lambda: limit_is(redis_url, 1, MOST // 2), within=LONG, what="the limit to fall")
         gate.capacity = MOST

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any
 
 import asyncpg
@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.errors import DependencyError
 from orchestrator.events.follow import Follower, Subscription
-from orchestrator.events.log import EventLog
+from orchestrator.events.log import Event, EventLog
 from orchestrator.ledger import Ledger
 from tests.support.jobs import new_job
 from tests.support.link import link_to
@@ -23,9 +23,11 @@ INSERT = "INSERT INTO events (tenant, type, data) VALUES ('lab', $1, '{}') RETUR
 
 
 @asynccontextmanager
-async def following(ledger: Ledger, **values: Any) -> AsyncIterator[tuple[Follower, EventLog]]:
+async def following(
+    ledger: Ledger, log: EventLog | None = None, **values: Any
+) -> AsyncIterator[tuple[Follower, EventLog]]:
     """Give a fast follower and its log."""
-    log = EventLog(ledger.database)
+    log = log or EventLog(ledger.database)
     follower = Follower(log, **{"poll_seconds": 0.01, **values})
     yield follower, log
     follower.close()
@@ -162,17 +164,31 @@ async def test_an_id_of_another_life_of_the_ledger_means_now(ledger: Ledger) -> 
         assert await take(subscription, 1) == ["new"]
 
 
+class HeldLog(EventLog):
+    """A log whose follower does not read while the test has the lock."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger.database)
+        self.reading = asyncio.Lock()
+
+    async def after(self, seq: int, *, upto: int | None = None, **values: Any) -> list[Event]:
+        """Return events; who follows the log gives no `upto`."""
+        async with self.reading if upto is None else nullcontext():
+            return await super().after(seq, upto=upto, **values)
+
+
 async def test_an_id_from_a_process_that_is_ahead_repeats_nothing(ledger: Ledger) -> None:
     """A client moves between two API processes; the second has not read as far as the first."""
-    async with following(ledger, poll_seconds=0.5) as (behind, log):
+    async with following(ledger, held := HeldLog(ledger)) as (behind, log):
         first = await behind.subscribe()
         await log.append("start", {})
         assert await take(first, 1) == ["start"]
-        await log.append("seen elsewhere", {})
-        last = await log.watermark()
-        subscription = await behind.subscribe(last)
-        assert behind.watermark < last
-        await log.append("new", {})
+        async with held.reading:
+            await log.append("seen elsewhere", {})
+            last = await log.watermark()
+            subscription = await behind.subscribe(last)
+            assert behind.watermark < last
+            await log.append("new", {})
         assert await take(subscription, 1) == ["new"]
         assert await take(first, 2) == ["seen elsewhere", "new"]
 

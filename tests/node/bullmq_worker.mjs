@@ -1,5 +1,6 @@
 // A worker, as others run them on the same queue: obeys `metadata` of the payload (`sleep` in seconds, `fail` so many
-// attempts) and writes, a line of JSON each, what it begins and how it ends. Ends when its input does, with its jobs.
+// attempts, `hold` for ever, which our handlers do not know) and writes, a line of JSON each, what it begins and how it
+// ends. Ends when its input does, with its jobs.
 // node bullmq_worker.mjs URL QUEUE OPTIONS
 import { setTimeout as pause } from "node:timers/promises";
 import { Worker } from "bullmq";
@@ -12,6 +13,7 @@ const worker = new Worker(
   async (job) => {
     say({ began: job.id, attempts: job.attemptsMade });
     const wish = job.data.metadata ?? {};
+    if (wish.hold) await new Promise(() => {});
     if (wish.sleep) await pause(wish.sleep * 1000);
     if (job.attemptsMade < (wish.fail ?? 0)) throw new Error("failed in Node");
     return { by: "node" };

@@ -43,18 +43,30 @@ class Hosts:
         self._stack.push_async_callback(made.close)
         return made
 
-    async def call(self, host: Limiter, seconds: float = 0.02, tokens: int = 10, patience: float = 20.0) -> None:
-        """Make a call that takes so long."""
+    async def call(
+        self,
+        host: Limiter,
+        seconds: float = 0.02,
+        tokens: int = 10,
+        patience: float = 20.0,
+        until: asyncio.Event | None = None,
+    ) -> None:
+        """Make a call that takes so long, or until an event."""
         async with host.permit(tokens, patience=patience) as permit:
             self.under_way += 1
             self.most = max(self.most, self.under_way)
-            await asyncio.sleep(seconds)
+            await (until.wait() if until else asyncio.sleep(seconds))
             self.under_way -= 1
             permit.answered(tokens)
 
     async def held(self) -> int:
         """Return how many permits Redis knows of."""
         return int(await self.client.zcard(keys.limit_held(endpoint().id)))
+
+    async def leases(self) -> dict[bytes, float]:
+        """Return when the lease of each permit ends that Redis knows of."""
+        found: Any = await self.client.zrange(keys.limit_held(endpoint().id), 0, -1, withscores=True)
+        return dict(found)
 
     async def nothing_held(self) -> bool:
         """Return whether it knows of none, waiting or held."""

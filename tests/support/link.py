@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from tests.support.servers import free_port
+
 
 class Link:
     """Forwards connections from a port of its own to a server on this host."""
@@ -16,14 +18,13 @@ class Link:
         self._writers: set[asyncio.StreamWriter] = set()
         self._open = asyncio.Event()
         self._open.set()
-        self.port = 0
+        self.port = free_port()
 
     async def mend(self) -> None:
         """Take connections (again), always on the same port."""
         self._open.set()
         if self._server is None:
             self._server = await asyncio.start_server(self._forward, "127.0.0.1", self.port)
-            self.port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
         """Refuse new connections and reset those there are."""
@@ -39,11 +40,20 @@ class Link:
         self._open.clear()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", self._target)
-        self._writers |= {writer, back}
-        with suppress(OSError):
-            await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
-        self._writers -= {writer, back}
+        self._writers.add(writer)
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            writer.transport.abort()
+        else:
+            self._writers.add(back)
+            if self._server is None or writer.is_closing():  # cut while this connection was being made
+                writer.transport.abort()
+                back.transport.abort()
+            with suppress(OSError):
+                await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
+            self._writers.discard(back)
+        self._writers.discard(writer)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
