@@ -16,9 +16,11 @@ from orchestrator.deliveries import Delivery, Result
 from orchestrator.errors import RejectError
 from orchestrator.handlers.base import Context
 from orchestrator.ledger import Ledger
-from tests.support.api import STREAM, api_over, served
+from tests.support.api import STREAM, Api, api_over, served
 from tests.support.program import PROGRAM, Cli, run
-from tests.support.system import System, Work, system
+from tests.support.servers import free_port
+from tests.support.system import Work, system
+from tests.support.wait import wait_until
 
 PROSE = "\n\n".join(f"Paragraph {n} says something of its own, and says it in full." for n in range(12))
 GROUP = "lightrag-workers"
@@ -31,15 +33,15 @@ async def _work(delivery: Delivery, context: Context) -> Result:
 
 
 @asynccontextmanager
-async def _all(ledger: Ledger, redis_url: str, tmp_path: Path, work: Work = _work) -> AsyncIterator[tuple[Cli, System]]:
+async def _all(ledger: Ledger, redis_url: str, tmp_path: Path, work: Work = _work) -> AsyncIterator[tuple[Cli, Api]]:
     key_file = tmp_path / "api-key"
     key_file.write_text("key-of-operator\n")
     async with (
-        system(ledger, redis_url, work, stream=STREAM, group=GROUP) as worker,
+        system(ledger, redis_url, work, stream=STREAM, group=GROUP, timeout_seconds=60.0),
         api_over(ledger, redis_url) as api,
         served(api) as url,
     ):
-        yield Cli(url, key_file), worker
+        yield Cli(url, key_file), api
 
 
 @pytest.fixture
@@ -49,10 +51,26 @@ async def cli(ledger: Ledger, redis_url: str, tmp_path: Path) -> AsyncIterator[C
         yield found
 
 
-async def test_submit_and_watch_to_the_end(cli: Cli, tmp_path: Path) -> None:
+async def test_submit_and_watch_to_the_end(ledger: Ledger, redis_url: str, tmp_path: Path) -> None:
+    """The work begins when it is watched: of a job that has ended before, no progress is shown."""
+    watched = asyncio.Event()
+
+    async def work(delivery: Delivery, context: Context) -> Result:
+        await watched.wait()
+        return await _work(delivery, context)
+
+    async def let_work(api: Api) -> None:
+        async def followed() -> bool:
+            return api.deps.follower.subscribers > 0
+
+        await wait_until(followed, within=40, what="a stream of events")
+        watched.set()
+
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus/prose.txt").write_text(PROSE)
-    done = await cli("submit", str(tmp_path / "corpus"), "--chunk-chars", "70", "--watch", "--workspace", "w1")
+    words = ("submit", str(tmp_path / "corpus"), "--chunk-chars", "70", "--watch", "--workspace", "w1")
+    async with _all(ledger, redis_url, tmp_path, work) as (cli, api):
+        done, _ = await asyncio.gather(cli(*words), let_work(api))
     assert done.code == 0, done.err
     lines = done.out.splitlines()
     assert lines[0].endswith(": 12 chunks accepted")
@@ -104,7 +122,7 @@ async def test_a_canary_that_gets_no_answer_says_what_to_look_at(
     key_file = tmp_path / "api-key"
     key_file.write_text("key-of-operator")
     async with api_over(ledger, redis_url) as api, served(api) as url:  # and no worker
-        done = await Cli(url, key_file)("canary", "lightrag", "--timeout", "1")
+        done = await Cli(url, key_file)("canary", "lightrag", "--timeout", "5")
         assert done.code == 1
         assert "seen so far: queued; look at: journalctl -u orchestrator-worker@lightrag" in done.err
         assert (await Cli(url, key_file)("jobs", "-o", "json")).json == []
@@ -133,7 +151,8 @@ async def test_the_stream_is_taken_up_again_when_the_api_restarts(
     key_file = tmp_path / "api-key"
     key_file.write_text("key-of-operator")
     async with system(ledger, redis_url, wait, stream=STREAM, group=GROUP):
-        async with api_over(ledger, redis_url) as api, served(api) as url:
+        port = free_port()  # of those that nobody is given while it is closed
+        async with api_over(ledger, redis_url) as api, served(api, port) as url:
             cli = Cli(url, key_file)
             job_id = (await cli("submit", "-", "-o", "json", stdin="Some text.")).json["job_id"]
             pipe = asyncio.subprocess.PIPE
@@ -142,7 +161,6 @@ async def test_the_stream_is_taken_up_again_when_the_api_restarts(
             assert process.stdout is not None
             first = [json.loads(await process.stdout.readline())["event"] for _ in range(2)]
         assert first == ["ingestion.queued", "ingestion.started"]
-        port = int(url.rpartition(":")[2])
         async with api_over(ledger, redis_url) as api, served(api, port):
             gate.set()
             out, err = await asyncio.wait_for(process.communicate(), 30)

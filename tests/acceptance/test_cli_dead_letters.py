@@ -46,6 +46,15 @@ class Site:
 
         await wait_until(there)
 
+    async def letters(self, chunk_id: str, count: int) -> None:
+        """Wait until the ledger has so many letters of entries of that name, resolved or not."""
+        asked = "SELECT count(*) = $2 FROM dead_letters WHERE payload ->> 'chunk_id' = $1"
+
+        async def there() -> bool:
+            return bool(await self.worker.ledger.database.run(lambda c: c.fetchval(asked, chunk_id, count)))
+
+        await wait_until(there, what=f"{count} letters of {chunk_id}")
+
 
 @pytest.fixture
 async def site(ledger: Ledger, redis_url: str, tmp_path: Path) -> AsyncIterator[Site]:
@@ -137,7 +146,8 @@ async def test_a_malformed_entry_is_shown_and_can_only_be_dropped(site: Site) ->
     assert refused.code == 1 and "1 cannot be retried: drop them" in refused.out
     assert (await site.cli("job", old, "-o", "json")).json["status"] == "failed"
     assert (await site.cli(DEAD, "retry", other)).code == 0
-    await site.copies(3)  # its job has not come back, so it is buried again, as another letter
+    await site.letters("late", 2)  # its job has not come back, so it is buried again, as another letter
+    await site.copies(3)
     assert (await site.cli(DEAD, "show", other, "-o", "json")).json["status"] == "retried"
     assert (await site.cli(DEAD, "drop", wrong)).code == 0
 

@@ -42,10 +42,8 @@ class Host:
 
     def types(self, *names: str) -> None:
         """Write the settings of the pool."""
-        time.sleep(0.02)  # a file system's clock ticks coarsely: what began before is older
         of = {name: {"handler": "noop", "stream": name, "group": "g"} for name in names}
         write_module(self.etc / "workers/worker_pool.py", "WorkerPoolSettings", host="h", types=of)
-        time.sleep(0.02)  # ... and what follows is younger
 
     def starts(self, *names: str, release: Path = HERE, **says: str) -> None:
         """Start units now, in a release."""
@@ -56,6 +54,14 @@ class Host:
             while b"/bin/python" not in Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")[0]:
                 time.sleep(0.01)
             self.knows(name, MainPID=str(process.pid), ExecMainStartTimestamp=stamp(datetime.now(UTC)), **says)
+        self.tick()
+
+    def tick(self) -> None:
+        """Let the file system's clock, which ticks coarsely, pass this moment: what is written next is younger."""
+        began, probe = time.time_ns(), self.says.with_name("probe")
+        probe.touch()
+        while probe.stat().st_ctime_ns <= began:
+            probe.touch()
 
     def knows(self, name: str, **says: str) -> None:
         """Have systemd know a unit."""

@@ -14,12 +14,11 @@ from typing import Any
 import pytest
 
 from tests.support.fleet import Fleet, fleet_over
-from tests.support.process import Process
+from tests.support.process import Process, fault
 from tests.support.wait import wait_until
 
 WATCHDOG_SECONDS = 1.5
 """WatchdogSec=: it is fed three times as often."""
-BROKEN = Path(__file__).parents[1] / "support/broken"
 
 
 @pytest.fixture
@@ -29,12 +28,12 @@ async def fleet(database: str, redis_url: str, tmp_path: Path) -> AsyncIterator[
         yield made
 
 
-def watched(fleet: Fleet, fault: str = "", **changes: Any) -> AbstractAsyncContextManager[Process]:
+def watched(fleet: Fleet, broken: str = "", **changes: Any) -> AbstractAsyncContextManager[Process]:
     """Run a worker under a watchdog, and with a fault of tests/support/broken."""
     environment = {"WATCHDOG_USEC": f"{WATCHDOG_SECONDS * 1e6:.0f}"}
-    if fault:
-        environment |= {"PYTHONPATH": str(BROKEN), "FAULT": fault}
-    return fleet.worker(fault or "h", environment=environment, **changes)
+    if broken:
+        environment |= fault(broken)
+    return fleet.worker(broken or "h", environment=environment, **changes)
 
 
 async def says(worker: Process, words: str) -> None:

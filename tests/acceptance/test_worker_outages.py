@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import redis.asyncio as redis
 
+from orchestrator.ledger.obstacles import Obstacle
 from orchestrator.ledger.workers import Worker
 from tests.support.fleet import STREAM, Fleet, fleet_over, port_of
 from tests.support.link import Link, link_to
@@ -19,6 +20,8 @@ from tests.support.wait import wait_until
 
 SYSTEMD_ADDS_SECONDS = 15.0
 """What TimeoutStopSec= of the unit gives beyond the grace period."""
+AT_ONCE_SECONDS = 5.0
+"""Less than any time-out it could be waiting for: a connection to PostgreSQL may take 10 s."""
 NAMES = {"postgres": "PostgreSQL", "redis": "Redis"}
 
 
@@ -59,7 +62,7 @@ async def test_x04_it_can_be_stopped_while_it_waits_for_a_server(fleet: Fleet, s
             await worker.told("STATUS=waiting: ")
             began = time.monotonic()
             assert await worker.stop() == 0, worker.log
-            assert time.monotonic() - began < 1.5
+            assert time.monotonic() - began < AT_ONCE_SECONDS
             assert "READY=1" not in worker.messages
 
 
@@ -79,7 +82,7 @@ async def test_x04_it_can_be_stopped_while_a_server_keeps_it_waiting(fleet: Flee
         await asyncio.wait_for(called.wait(), 20)
         began = time.monotonic()
         assert await worker.stop() == 0, worker.log
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < AT_ONCE_SECONDS
 
 
 async def test_x06_it_ends_within_its_time_though_a_server_is_silent(fleet: Fleet) -> None:
@@ -90,13 +93,23 @@ async def test_x06_it_ends_within_its_time_though_a_server_is_silent(fleet: Flee
             there, link = await stack.enter_async_context(linked(fleet, server))
             workers.append(await stack.enter_async_context(there.worker(server, size=1, grace_period_seconds=1.0)))
             links.append(link)
-        job = await fleet.submit(20, sleep=0.5)
+        job = await fleet.submit(20, sleep=30)
         await fleet.running(job, 8)
         for link in links:
             link.freeze()
         began = time.monotonic()
         assert await asyncio.gather(*(worker.stop() for worker in workers)) == [0, 0]
         assert time.monotonic() - began < 1.0 + SYSTEMD_ADDS_SECONDS - 2
+
+
+async def obstacles(fleet: Fleet) -> list[Obstacle]:
+    """Return what keeps workers from their work, as they have told the ledger."""
+    return await fleet.ledger.obstacles.of_type("lightrag", 60)
+
+
+async def unhindered(fleet: Fleet) -> bool:
+    """Return whether nothing does."""
+    return not await obstacles(fleet)
 
 
 async def test_x09_redis_lost_in_the_middle_is_survived(database: str, tmp_path: Path) -> None:
@@ -110,7 +123,7 @@ async def test_x09_redis_lost_in_the_middle_is_survived(database: str, tmp_path:
             await fleet.running(job)
             server.kill()
             await fleet.beaten()
-            told = await fleet.ledger.obstacles.of_type("lightrag", 60)
+            told = await wait_until(lambda: obstacles(fleet), what="an obstacle")
             assert [(o.host, o.credentials) for o in told] == [("h", False)] and "Redis does not answer" in told[0].what
             server.start()
             ended = await fleet.ended(job)
@@ -118,7 +131,7 @@ async def test_x09_redis_lost_in_the_middle_is_survived(database: str, tmp_path:
             assert (ended.processed, ended.failed) == (30, 0)
             assert {c[:2] for c in await fleet.chunks(job)} == {("processed", 1)}
             await fleet.beaten()
-            assert await fleet.ledger.obstacles.of_type("lightrag", 60) == [], "what is over is not told any more"
+            await wait_until(lambda: unhindered(fleet), what="the end of what is over")
 
 
 async def test_x09_a_loop_that_broke_comes_back(fleet: Fleet) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 from collections import Counter
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -15,19 +16,27 @@ from orchestrator.ledger.letters import LetterStatus, Selection
 from tests.conformance.backend import Message, Restarts
 from tests.conformance.conftest import KEEPING
 from tests.conformance.workers import KIND, LEASE, Workers, message
+from tests.support.fleet import until_hanging
 from tests.support.jobs import nothing_of_ours
+from tests.support.process import fault, gated
 from tests.support.wait import wait_until
 
 MANY = int(os.environ.get("CONFORMANCE_DELIVERIES") or 0)
 SLOWEST = 15  # deliveries a second: the stand-in of SQS
+LARGEST = 10_000  # portion of a backend
 
 
-async def test_two_processes_share_and_the_death_of_one_costs_no_attempt(workers: Workers) -> None:
+async def test_two_processes_share_and_the_death_of_one_costs_no_attempt(workers: Workers, tmp_path: Path) -> None:
     """Killed by -9 in the middle of its work: what it held is done by the other, after the lease."""
-    async with workers.start("a") as doomed, workers.start("b"):  # both are there before there is anything to share
-        await workers.put(*[message(sleep=0.1 + 0.1 * (n % 8)) for n in range(40)])  # so that it holds some at any time
-        await workers.until("processed", 4)
+    gate = tmp_path / "gate"  # of the other, which would else have done everything before the doomed one is awake
+    async with (
+        workers.start("a", environment=fault("hanging")) as doomed,
+        workers.start("b", environment=gated(gate)),
+    ):
+        await workers.put(*[message(sleep=0.1)] * 40)
         await workers.until_held("a")
+        gate.touch()
+        await workers.until("processed", 4)
         doomed.send(signal.SIGKILL)
         await workers.until("processed", 40)
         await workers.done()
@@ -39,20 +48,24 @@ async def test_two_processes_share_and_the_death_of_one_costs_no_attempt(workers
 async def test_slow_work_is_kept_by_renewal(workers: Workers) -> None:
     """Past twice the lease, with a rival that would take it."""
     await workers.put(message(sleep=2.5 * LEASE))
-    async with workers.start("a"), workers.start("b"):
+    async with workers.start("a") as one, workers.start("b") as other:
         await workers.until("processed", 1)
         await workers.done()
     assert await workers.states() == Counter({("processed", 1, 1): 1})
+    for log in (one.log, other.log):
+        assert "dead workers" not in log and "settles refused" not in log, log
 
 
-async def test_a_zombie_counts_nothing(workers: Workers) -> None:
+async def test_a_zombie_counts_nothing(workers: Workers, tmp_path: Path) -> None:
     """Stopped for longer than its lease, it wakes up when another has done its work: its settle is refused."""
-    await workers.put(message(sleep=0.5))
-    async with workers.start("a") as zombie:
+    gate = tmp_path / "gate"
+    await workers.put(message())
+    async with workers.start("a", environment=gated(gate)) as zombie:
         await workers.until("running", 1)
         zombie.send(signal.SIGSTOP)
         async with workers.start("b"):
             await workers.until("processed", 1)
+            gate.touch()  # its own work ends as soon as it wakes up
             zombie.send(signal.SIGCONT)
             await zombie.stop()
             await workers.done()
@@ -126,7 +139,7 @@ async def test_what_kills_its_workers_is_buried_at_its_cap(workers: Workers) -> 
     await workers.put(message(hang=1000))
     for _ in range(2):
         async with workers.start(retry_attempts=1, max_deliveries=2) as doomed:
-            await workers.until("running", 1)
+            await until_hanging(workers.ledger, doomed)  # `running` does not count before its turn
             doomed.send(signal.SIGKILL)
             await doomed.ended()
         await workers.ledger.chunks.requeue_stranded("work", 0)
@@ -173,8 +186,8 @@ async def test_a_drain_under_load_burns_nothing(workers: Workers) -> None:
 
 async def test_what_outlasts_the_grace_period_is_released_untouched(workers: Workers) -> None:
     """It goes back at once, and is neither an attempt nor a delivery."""
-    await workers.put(message(sleep=3.0))
-    async with workers.start("a", grace_period_seconds=1.0) as first:
+    await workers.put(message())
+    async with workers.start("a", environment=fault("hanging"), grace_period_seconds=1.0) as first:
         await workers.until("running", 1)
         await first.stop()
     assert await workers.states() == Counter({("queued", 0, 0): 1})
@@ -211,7 +224,7 @@ async def test_a_server_that_dies_costs_nothing(workers: Workers) -> None:
     assert {attempts for _, attempts, _ in await workers.states()} == {1}
 
 
-@pytest.mark.timeout(60 + 2 * MANY / SLOWEST)
+@pytest.mark.timeout(180 + 2 * max(MANY, LARGEST) / SLOWEST)  # more than all that it waits for
 async def test_many_deliveries_lose_nothing_and_count_nothing_twice(workers: Workers) -> None:
     """As many as the server can bear at once, or as the environment says, in such portions; a process dies of two."""
     portion = workers.backend.many

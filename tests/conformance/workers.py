@@ -45,7 +45,12 @@ class Workers:
     directory: Path
 
     def start(
-        self, host: str = "h", *, rules: Mapping[str, Any] | None = None, **sizing: Any
+        self,
+        host: str = "h",
+        *,
+        rules: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
+        **sizing: Any,
     ) -> AbstractAsyncContextManager[Process]:
         """Run a worker process of a host of that name; `rules` are further source_options."""
         home = self.directory / host
@@ -57,7 +62,7 @@ class Workers:
         options = write_settings(home, redis_url=self.redis_url, dsn=self.dsn, **values)
         for name, content in self.backend.credentials().items():
             (home / "credentials" / name).write_text(content)
-        return program(home, "worker", KIND, *options)
+        return program(home, "worker", KIND, *options, environment=environment)
 
     async def put(self, *messages: Message) -> None:
         """Send messages to the queue."""

@@ -53,7 +53,7 @@ def test_a_reboot_is_a_new_boot_of_the_same_host(lab: Lab) -> None:
 def test_a_host_comes_back_when_it_reboots_itself(lab: Lab) -> None:
     lab.exec("one", "touch", "/run/gone")
     lab.ssh("one", "systemctl", "reboot")
-    eventually(lambda: lab.ssh("one", "test", "!", "-e", "/run/gone").returncode == 0, what="the new boot")
+    eventually(lambda: lab.ssh("one", "test", "!", "-e", "/run/gone").returncode == 0, within=90, what="the new boot")
 
 
 def test_a_power_cut_loses_nothing_that_was_synced(lab: Lab) -> None:

@@ -63,7 +63,7 @@ def test_down_leaves_nothing(lab: Lab) -> None:
     assert traces(taken)
     lab("crash", "two")
     lab("down")
-    assert traces(taken) == []
+    eventually(lambda: traces(taken) == [], what="the end of all traces")
     assert not (RUNS / lab.run).exists()
     assert "nothing to remove" in lab("down")
 
@@ -97,12 +97,14 @@ def test_prune_removes_what_an_interrupted_run_left(lab: Lab, other: Lab) -> Non
     other.up("one")
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as owner:
         lab("up", "--owner", str(owner.pid), "one")
-    supervisor = Process.load(read(RUNS / lab.run / "hosts/one/supervisor.json"))
-    assert supervisor
-    supervisor.send(signal.SIGKILL)
-    taken = number(lab)
-    assert f"removed run {lab.run}\n" in prune()
-    assert traces(taken) == []
+        supervisor = Process.load(read(RUNS / lab.run / "hosts/one/supervisor.json"))
+        assert supervisor
+        supervisor.send(signal.SIGKILL)
+        taken = number(lab)
+        assert traces(taken)
+    prune()  # or somebody else's, who prunes this machine too
+    eventually(lambda: traces(taken) == [], what="the end of all traces")
+    eventually(lambda: not (RUNS / lab.run).exists(), what="the end of its directory")
     assert other.exec("one", "hostname") == "one\n"
 
 
@@ -110,11 +112,12 @@ def test_prune_finds_what_no_record_speaks_of(lab: Lab) -> None:
     """The directory of a run was removed by hand while its host ran."""
     lab.up("one")
     taken, directory = number(lab), RUNS / lab.run
+    assert traces(taken)
     for record in [directory / "run.json", *directory.glob("hosts/*/*.json")]:
-        record.unlink()
-    assert "removed" in prune()
+        record.unlink(missing_ok=True)
+    prune()  # or somebody else's, who prunes this machine too
     eventually(lambda: traces(taken) == [], what="the end of all traces")
-    assert not directory.exists()
+    eventually(lambda: not directory.exists(), what="the end of its directory")
 
 
 def test_a_run_with_a_living_owner_is_not_pruned(lab: Lab) -> None:

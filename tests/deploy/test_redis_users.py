@@ -141,6 +141,11 @@ async def _ended(ledger: Ledger, job_id: str) -> None:
 
 async def _api_and_worker(guarded: Guarded, api: Api, ledger: Ledger) -> None:
     """Submit, fail, retry, bury, renew, cancel, forget."""
+
+    async def shown() -> bool:  # the worker's last word: written after the deletion it would bring the view back
+        async with guarded.as_("admin") as admin:
+            return bool(await admin.hget(f"job:{sent}", "status") == "completed")
+
     chunks = [_chunk("ok", {}), _chunk("again", {"fail": 1}), _chunk("never", {"reject": True})]
     troubled = new_job(3, queue=STREAM, chunks=[*chunks, _chunk("slow", {"sleep": 1.5})])
     await ledger.jobs.create(troubled)
@@ -156,6 +161,7 @@ async def _api_and_worker(guarded: Guarded, api: Api, ledger: Ledger) -> None:
             assert (await client.get(path)).status_code == 200, path
         letters = (await client.get("/dead-letters", params={"job_id": troubled.job_id})).json()["dead_letters"]
         assert (await client.post(f"/dead-letters/{letters[0]['id']}/retry")).status_code == 200
+        await wait_until(shown, what="the view of the job as it ended")
         assert (await client.delete(f"/jobs/{sent}")).status_code == 204
     async with guarded.as_("admin") as admin:
         assert await admin.exists(f"job:{sent}") == 0

@@ -56,7 +56,7 @@ class Deployed:
         options = ("-X POST", "-H 'Content-Type: application/json'", f"-d '{body}'")
         return str(self.curl("/lightrag/ingest-async", *options)["job_id"])
 
-    def events(self, job: str, after: str = "", seconds: float = 2.0) -> list[dict[str, str]]:
+    def events(self, job: str, after: str = "", seconds: float = 10.0) -> list[dict[str, str]]:
         """Return the events of a job that its stream sends within so many seconds: the fields of each frame."""
         resume = f'-H "Last-Event-ID: {after}"' if after else ""
         line = f'curl -sSN --max-time {seconds:g} -H "{KEY}" {resume} "{API}/events/stream?job_id={job}"'

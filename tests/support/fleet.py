@@ -133,6 +133,15 @@ class Fleet:
         return [row["data"] for row in rows]
 
 
+async def until_hanging(ledger: Ledger, worker: Process) -> None:
+    """Wait until the ledger has heard from this very process that it is inside a handler that hangs."""
+
+    async def look() -> bool:
+        return any(w.pid == worker.pid and w.step == "hanging" for w in await ledger.workers.alive(60))
+
+    await wait_until(look, what=f"a hanging handler of process {worker.pid}")
+
+
 def port_of(url: str) -> int:
     """Return the port in a URL."""
     port = urlsplit(url).port

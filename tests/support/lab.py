@@ -15,6 +15,7 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[2]
 COMMAND_SECONDS = 240.0
+SSH_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Lab:
         return found
 
     def ssh(self, name: str, *command: str, seconds: float = 5.0) -> subprocess.CompletedProcess[str]:
-        """Run a command in a host as Ansible would."""
+        """Run a command in a host as Ansible would; 255 when it does not answer."""
         known = self.variables(name)
         options = [
             *known["ansible_ssh_common_args"].split(),
@@ -61,10 +62,17 @@ class Lab:
             f"ConnectTimeout={seconds:g}",
             "-o",
             "BatchMode=yes",
+            "-o",
+            "ServerAliveInterval=1",  # a host that goes down may leave a connection that nobody ends
+            "-o",
+            "ServerAliveCountMax=10",
         ]
         target = f"{known['ansible_user']}@{known['ansible_host']}"
         line = ["ssh", "-i", known["ansible_ssh_private_key_file"], *options, target, *command]
-        return subprocess.run(line, check=False, capture_output=True, text=True, timeout=30)
+        try:
+            return subprocess.run(line, check=False, capture_output=True, text=True, timeout=SSH_SECONDS)
+        except subprocess.TimeoutExpired as late:
+            return subprocess.CompletedProcess(line, 255, "", str(late))
 
 
 def prune() -> str:

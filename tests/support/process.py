@@ -19,6 +19,17 @@ from tests.support.wait import wait_until
 START_SECONDS = 40.0
 STOP_SECONDS = 40.0
 SCHED_NS = 1e9
+BROKEN = Path(__file__).parent / "broken"
+
+
+def fault(name: str, **more: str) -> dict[str, str]:
+    """Return the environment of a process with a fault of tests/support/broken."""
+    return {"PYTHONPATH": str(BROKEN), "FAULT": name, **more}
+
+
+def gated(gate: Path) -> dict[str, str]:
+    """Return the environment of a worker whose handlers begin when this file is there: work of the test's length."""
+    return fault("gated", GATE=str(gate))
 
 
 class Process:

@@ -12,7 +12,7 @@ testinfra_hosts = ["ansible://orchestrators"]
 pytestmark = pytest.mark.timeout(900)
 
 UMBRELLA, WORKER = "orchestrator-workers", "orchestrator-worker@lightrag"
-CHUNKS = 24  # more than the 4 x 2 that are in hand at the stop
+CHUNKS = 48  # more than the 4 x 2 that are in hand, and than are done before the stop begins
 
 
 def texts() -> list[str]:
@@ -46,7 +46,7 @@ def test_a_stop_waits_for_the_drain_and_after_a_start_the_job_completes(deployed
     assert stopped["status"] == "processing" and 0 < stopped["processed"] < CHUNKS
     assert accounts(deployed, job) == {"processed": "1/1", "queued": "0/0"}
     deployed.sh(f"systemctl start {UMBRELLA}")
-    eventually(lambda: deployed.counters(job)["status"] == "completed", within=200)
+    eventually(lambda: deployed.counters(job)["status"] == "completed", within=300)
     assert deployed.counters(job) == dict(zip(COUNTERS, ("completed", CHUNKS, 0, 0, CHUNKS, 0, 0), strict=True))
     assert accounts(deployed, job) == {"processed": "1/1"}
     assert deployed.psql(f"SELECT count(*) FROM dead_letters WHERE job_id = '{job}'") == "0"

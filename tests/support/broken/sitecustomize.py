@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from pathlib import Path
 from typing import Any
 
 
@@ -55,6 +56,28 @@ def stuck() -> None:
 
     Redis.xreadgroup = _never  # type: ignore[method-assign,assignment]
     impatient()
+
+
+def hanging() -> None:
+    """Its handler does not end by itself; it does when it is told to."""
+    from orchestrator.handlers.noop import NoopHandler
+
+    NoopHandler.__call__ = _never  # type: ignore[method-assign]
+
+
+def gated() -> None:
+    """Its handler begins when there is a file of the name in GATE."""
+    from orchestrator.handlers.noop import NoopHandler
+
+    opened, work = Path(os.environ["GATE"]).exists, NoopHandler.__call__
+
+    async def wait(self: Any, *args: Any) -> Any:
+        while True:
+            if opened():
+                return await work(self, *args)
+            await asyncio.sleep(0.02)
+
+    NoopHandler.__call__ = wait  # type: ignore[method-assign,assignment]
 
 
 def blocking() -> None:
