@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from orchestrator.deliveries import Delivery, Result
 from orchestrator.handlers.base import Context
@@ -10,7 +11,7 @@ from orchestrator.jobs import JobStatus, Scope
 from orchestrator.ledger import Ledger
 from tests.support.jobs import new_job
 from tests.support.relays import kept
-from tests.support.system import system
+from tests.support.system import System, system
 from tests.support.wait import wait_until
 
 
@@ -67,9 +68,16 @@ async def test_workers_of_a_paused_type_read_nothing(ledger: Ledger, redis_url: 
         await worker.submit(second)
         go_on.set()
         assert (await worker.ended(first.job_id)).processed == 1
+        await wait_until(lambda: nothing_pending(worker))  # the ledger knows it before its entry is acked
         assert len(worker.handler.runs) == 1 and await worker.client.xlen("q") == 2
         pauses.append(False)
         assert (await worker.ended(second.job_id)).processed == 2
+
+
+async def nothing_pending(worker: System) -> bool:
+    """Return whether every entry that was read has been acked."""
+    found: Any = await worker.client.xpending("q", "g")
+    return bool(found["pending"] == 0)
 
 
 async def asked(answers: list[bool]) -> bool:

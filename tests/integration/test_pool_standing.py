@@ -45,6 +45,7 @@ async def test_a_statement_that_gets_no_connection_is_seen(
         async with ledger.database.transaction():
             if part == "the reader":
                 await publish(worker.client, "q", [(job.job_id, "c0", job.workspace)])
+                await wait_until(lambda: delivered(worker))  # now it needs the connection
             go_on.set()
             await wait_until(lambda: stands(worker, part))
             assert not worker.pool.alive()
@@ -53,6 +54,11 @@ async def test_a_statement_that_gets_no_connection_is_seen(
         assert (await worker.ended(job.job_id)).processed == 1
         await wait_until(lambda: moves(worker))
     await ledger.close()
+
+
+async def delivered(worker: System) -> bool:
+    """Return whether the reader has been given an entry."""
+    return any(consumer.pending for consumer in await worker.source.consumers())
 
 
 async def stands(worker: System, part: str) -> bool:
@@ -83,5 +89,5 @@ async def test_x10_the_rate_is_of_what_was_processed(ledger: Ledger, redis_url: 
         await worker.submit(job)
         assert (await worker.ended(job.job_id)).processed == 4
         await wait_until(worker.empty)
-        assert sum(pulse.tasks_processed for pulse in worker.pool.pulses()) == 4
+    assert sum(pulse.tasks_processed for pulse in worker.pool.pulses()) == 4
     assert len(worker.handler.runs) == 12

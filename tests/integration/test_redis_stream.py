@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,9 +11,8 @@ import redis.asyncio as redis
 
 from orchestrator.deliveries import Delivery
 from orchestrator.sources.redis_stream import RedisStreamSource, connect, publish
-from tests.support.wait import wait_until
 
-LEASE = 0.2
+LEASE = 3600.0
 A, B = "h-x-0", "h-x-1"
 
 
@@ -64,17 +64,30 @@ async def test_x33_acked_entries_leave_the_stream(client: redis.Redis, source: R
     assert await client.xlen("q") == 0 and await times_delivered(client) == []
 
 
+async def idle(client: redis.Redis) -> float:
+    """Return for how many seconds nobody has renewed what is pending."""
+    (row,) = await client.xpending_range("q", "g", "-", "+", 100)
+    return float(row["time_since_delivered"]) / 1000
+
+
+async def age(client: redis.Redis, held: Delivery, seconds: float) -> None:
+    """Let it look as if nobody had renewed it for so long."""
+    await client.xclaim("q", "g", held.consumer, 0, [held.receipt], idle=int(seconds * 1000), justid=True)
+
+
 async def test_a_renewed_lease_is_kept_and_counts_no_delivery(client: redis.Redis, source: RedisStreamSource) -> None:
     """Past twice its length nobody takes it over; without renewal somebody does, and the loser hears of it."""
     await put(client, 1)
     await source.recover(B, 10)
     held = await source.claim(A, 10, 0.05)
-    for _ in range(6):
-        assert await source.renew(held) == []
+    for _ in range(3):
+        await age(client, held[0], 0.9 * LEASE)
+        assert await idle(client) >= 0.9 * LEASE
+        assert await source.renew(held) == [] and await idle(client) < 0.1 * LEASE
         assert await source.recover(B, 10) == []
-        await source.claim(B, 1, LEASE / 3)
     assert await times_delivered(client) == [1]
-    taken: list[Delivery] = await wait_until(lambda: source.recover(B, 10))
+    await age(client, held[0], 1.1 * LEASE)
+    taken = await source.recover(B, 10)
     assert [d.receipt for d in taken] == [held[0].receipt]
     assert await source.renew(held) == held
 
@@ -94,16 +107,16 @@ async def test_x47_the_depth_counts_what_waits_and_nothing_that_has_ended(
     """A retry is not early; given back twice by one receipt it is still one. XLEN alone counted what was acked."""
     await put(client, 1)
     held = await source.claim(A, 10, 0.05)
-    await source.retry([(held[0], 0.3)])
-    await source.retry([(held[0], 0.3)])
+    await source.retry([(held[0], 3600)])
+    await source.retry([(held[0], 3600)])
     await source.recover(A, 10)
     assert await source.claim(A, 10, 0.05) == [] and await source.depth() == 1
-
-    async def due() -> list[Delivery]:
-        await source.recover(A, 10)
-        return await source.claim(A, 10, 0.02)
-
-    again = await wait_until(due)
+    found: Any = await client.zrange("q:delayed", 0, -1, withscores=True)
+    ((waiting, due_ms),) = found
+    assert 3000 < due_ms / 1000 - time.time() <= 3600
+    await client.zadd("q:delayed", {waiting: 0}, xx=True)  # its time has come
+    await source.recover(A, 10)
+    again = await source.claim(A, 10, 0.05)
     assert [d.chunk_id for d in again] == ["c0"]
     assert await client.zcard("q:delayed") == 0 and await source.depth() == 1
     await source.ack(again)

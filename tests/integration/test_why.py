@@ -172,14 +172,17 @@ async def test_it_is_held_by_a_dead_worker(api: Api, ledger: Ledger, redis_url: 
         assert "dead-lightrag-0" in found["text"] and "was never seen" in found["text"] and found["until"]
 
 
-async def test_it_is_tried_again_later(api: Api, ledger: Ledger, redis_url: str) -> None:
+async def test_it_is_tried_again_later(
+    api: Api, ledger: Ledger, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """When, and after what. That a model endpoint is to blame, and no chunk, is shown with a real handler."""
+    monkeypatch.setattr("orchestrator.pool.outcome.full_jitter", lambda *_, **__: 600.0)  # it may be next to nothing
 
     async def work(delivery: Delivery, context: Context) -> Result:
         raise ValueError("model said 500")
 
     async with AsyncExitStack() as stack:
-        worker = await work_on(stack, ledger, redis_url, work, backoff_base_seconds=600.0, backoff_cap_seconds=600.0)
+        worker = await work_on(stack, ledger, redis_url, work)
         job = queued(1)
         await worker.submit(job)
         found = await reason(api, job, Kind.RETRY_LATER)

@@ -25,8 +25,9 @@ class Gate:
     answered: int = 0
     throttled: int = 0
     used: list[int] = field(default_factory=list)  # calls at work as each one began
+    taken: list[tuple[float, int]] = field(default_factory=list)  # when a call was let in, with how many tokens
+    refused_at: float = 0.0  # when the last one was not
     _at_work: int = 0
-    _taken: list[tuple[float, int]] = field(default_factory=list)  # when a call was let in, with how many tokens
     _free: threading.Condition = field(default_factory=threading.Condition)
 
     @property
@@ -46,11 +47,13 @@ class Gate:
             while self.queues and self._at_work >= self.capacity:
                 self._free.wait(0.05)
             admitted = self._at_work < self.capacity and self._within_caps(tokens)
-            self.throttled += not admitted
             if admitted:
                 self._at_work += 1
                 self.used.append(self._at_work)
-                self._taken.append((time.monotonic(), tokens))
+                self.taken.append((time.monotonic(), tokens))
+            else:
+                self.throttled += 1
+                self.refused_at = time.monotonic()
         try:
             if admitted:
                 time.sleep(self.latency)
@@ -67,6 +70,6 @@ class Gate:
     def _within_caps(self, tokens: int) -> bool:
         if not (self.requests_per_minute or self.tokens_per_minute):
             return True
-        lately = [t for at, t in self._taken if time.monotonic() - at < WINDOW_SECONDS]
+        lately = [t for at, t in self.taken if time.monotonic() - at < WINDOW_SECONDS]
         asked = ((len(lately) + 1, self.requests_per_minute), (sum(lately) + tokens, self.tokens_per_minute))
         return all(not cap or amount <= cap for amount, cap in asked)

@@ -30,6 +30,7 @@ def shared_model() -> Iterator[ModelServer]:
 def model(shared_model: ModelServer) -> Iterator[ModelServer]:
     """The model server, quick and well, and with nothing remembered."""
     yield shared_model
+    shared_model.holding.clear()
     shared_model.rest()
     shared_model.delay, shared_model.refusing, shared_model.broken_embeddings = 0.0, 0, False
     shared_model.status, shared_model.failure = 429, 500

@@ -98,7 +98,8 @@ async def test_the_end_of_a_chunk_is_told_while_others_are_under_way(
     handler = await bench.handler(max_parallel_insert=1)
     ends = [asyncio.create_task(bench.run(handler, f"c{i}", f"Unit{i} Works supplies Helios Labs.")) for i in range(4)]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    assert "processed" in (await bench.states()).values() and not all(e.done() for e in ends)
+    unfinished = [e for e in ends if not e.done()]  # at this moment: to ask for the states takes a while
+    assert unfinished and "processed" in (await bench.states()).values()
     await asyncio.gather(*ends)
 
 
@@ -156,7 +157,11 @@ async def test_a_retry_is_served_while_others_keep_the_pipeline_busy(bench: Benc
     bench.model.failing.clear()
     bench.model.delay = 0.05
     others = asyncio.create_task(bench.run_all(handler, {f"c{i}": f"Unit{i} Works is here." for i in range(12)}))
-    await wait_until(bench.extracted, what="an extraction")
+
+    async def busy() -> bool:
+        return any("Unit" in text for text in await bench.extracted())
+
+    await wait_until(busy, what="an extraction of the others")
     assert (await bench.run(handler, "bad", "Poison Works employs Anna Keller.")).entities == 2
     assert all(isinstance(r, Result) for r in (await others).values())
 

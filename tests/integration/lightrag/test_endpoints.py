@@ -16,6 +16,7 @@ from orchestrator.handlers.lightrag.endpoints import Endpoints
 from orchestrator.limits.reason import NO_CREDENTIALS, NO_MODEL
 from orchestrator.settings import LightRAGSettings
 from tests.support.model_server import DIMENSIONS, ModelServer
+from tests.support.throttling import Gate
 
 both = pytest.mark.parametrize("binding", ["openai", "ollama"])
 
@@ -179,9 +180,12 @@ async def test_a_model_that_dies_of_a_text_is_no_outage(binding: str) -> None:
 
 @both
 async def test_a_model_that_is_too_slow_is_no_outage(binding: str, model: ModelServer) -> None:
-    """The text may be why."""
-    model.delay = 0.5
+    """The text may be why. It does not answer at all here, so that its patience can bear a slow machine."""
+    model.gate = gate = Gate(capacity=1, hangs=True)
     prompt = "---Input Text---\n```\nHelios Labs.\n```\n\n---Output---"
-    async with made(model.url, binding, llm_timeout_seconds=0.1) as found:
-        with pytest.raises(TimeoutError, match="did not finish"):
-            await found.complete(prompt)
+    try:
+        async with made(model.url, binding, llm_timeout_seconds=1.0) as found:
+            with pytest.raises(TimeoutError, match="did not finish"):
+                await found.complete(prompt)
+    finally:
+        gate.hangs = False

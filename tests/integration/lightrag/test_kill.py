@@ -38,11 +38,12 @@ uvloop.run(main(*sys.argv[1:]))
 async def test_a_killed_worker_is_succeeded(bench: Bench, tmp_path: Path) -> None:
     """Its lock dies with it. Blind re-enqueuing would leave a FAILED `dup-` row for each redelivered chunk.
 
-    It runs as workers do, on uvloop, and in a directory whose files would lead LightRAG into another workspace.
+    It runs as workers do, on uvloop, and in a directory whose files would lead LightRAG into another workspace. Three
+    of its chunks are held up at the model, and four at work at a time: some end, and it cannot end before it is killed.
     """
     (tmp_path / ".env").write_text("POSTGRES_WORKSPACE=leak\nWORKSPACE=leak\nMAX_ASYNC=1\n")
     (tmp_path / "config.ini").write_text("[postgres]\nworkspace = leak\n")
-    bench.model.delay = 0.1
+    bench.model.holding |= {f"Unit{i} " for i in range(COUNT - 3, COUNT)}
     values = (bench.model.url, bench.dsn, bench.workspace, str(bench.settings.embedding_dimensions), str(COUNT))
     worker = await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, *values, cwd=tmp_path)
 
@@ -58,6 +59,7 @@ async def test_a_killed_worker_is_succeeded(bench: Bench, tmp_path: Path) -> Non
     finally:
         worker.kill()
         await worker.wait()
+        bench.model.holding.clear()
     left = (await bench.states()).values()
     assert "failed" not in left and set(left) > {"processed"}
 

@@ -58,19 +58,20 @@ async def test_an_outage_in_the_middle_loses_nothing(
     bench: Bench, link: Link, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lock goes with the database, also when no packet says so; what was begun is finished afterwards."""
-    monkeypatch.setattr(lock, "CHECK_SECONDS", 0.2)
+    monkeypatch.setattr(lock, "CHECK_SECONDS", 1.0)
     handler = await bench.handler()
-    bench.model.delay = 0.3
+    bench.model.holding.add("Helios")  # until the database is away
     waiting = asyncio.create_task(bench.run(handler, "c1", TEXT))
     await wait_until(bench.extracted)
     if how == "cut":
         await link.cut()
     else:
         link.freeze()
+        bench.model.holding.clear()  # its answer finds nobody to be kept by
     with pytest.raises(RetryError) as raised:
         await waiting
     assert not raised.value.counts
-    bench.model.delay = 0
+    bench.model.holding.clear()
     await link.cut()  # those that were frozen would hold the lock for 20 seconds
     await link.mend()
 

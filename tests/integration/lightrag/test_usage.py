@@ -102,13 +102,17 @@ async def test_tokens_are_estimated_when_nobody_counts_them(bench: Bench) -> Non
 
 
 async def test_a_failed_run_is_charged_too(bench: Bench) -> None:
-    """For what was answered before it failed, and for what the model was at when it was given up."""
+    """For what was answered before it failed, and for what the model was at when it was given up.
+
+    Only the run that shall be given up has little patience.
+    """
     bench.model.broken_embeddings = True
-    meter = Meter(bench, await opened(bench, llm_timeout_seconds=1.0))
-    context, end = await meter.run("c1", TEXT)
+    context, end = await Meter(bench, await opened(bench)).run("c1", TEXT)
     assert isinstance(end, RetryError) and context.usage.calls >= 1 and context.usage.completion_tokens > 0
-    bench.model.broken_embeddings, bench.model.delay = False, 1.5
-    context, end = await meter.run("slow", "Slow Works is here.")
+    bench.model.broken_embeddings = False
+    bench.model.holding.add("Slow")
+    hasty = Meter(bench, await opened(bench, llm_timeout_seconds=1.0))
+    context, end = await hasty.run("slow", "Slow Works is here.", workspace=f"{bench.workspace}-b")
     assert (
         isinstance(end, RetryError) and end.counts and (context.usage.calls, context.usage.completion_tokens) == (1, 0)
     )

@@ -14,7 +14,7 @@ from orchestrator.settings.credentials import Credentials
 from orchestrator.sources.base import SourceSetup
 from orchestrator.sources.surrealdb import SurrealSource
 
-LEASE = 1.0
+LEASE = 30.0
 SEED, LIBRARY = "seed 003", "surreal-commands"
 
 
@@ -59,6 +59,10 @@ class Commands:
     async def claim(self, limit: int = 10) -> list[Delivery]:
         """Claim without waiting."""
         return await self.source.claim("c0", limit, 0)
+
+    async def lapse(self, row: RecordID, left: float = -1) -> None:
+        """Let a lease run out, as it does when nobody renews it, or nearly: with so many seconds left."""
+        await self.set(row, orchestrator={"lease_until": datetime.now(UTC) + timedelta(seconds=left)})
 
     async def recover(self) -> list[Delivery]:
         """Take over what is left."""

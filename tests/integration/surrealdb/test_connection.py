@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -43,9 +43,29 @@ def only_hints(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestrator.sources.surrealdb.POLL_SECONDS", LONG)
 
 
+async def waiting(commands: Commands) -> asyncio.Task[list[Delivery]]:
+    """Return a claim that has looked and found nothing: now it has to be woken."""
+    looked = asyncio.Event()
+    poll = commands.source.poll
+
+    async def watched(rooms: Mapping[str, int]) -> list[Delivery]:
+        try:
+            return await poll(rooms)
+        finally:
+            looked.set()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commands.source, "poll", watched)
+        claiming = asyncio.create_task(commands.source.claim("c0", 1, LONG))
+        await looked.wait()
+    assert not claiming.done(), "nothing is there to be found"
+    return claiming
+
+
 async def woken(commands: Commands) -> Delivery:
-    """Return what a claim that waits is given; each second another command comes."""
-    claiming = asyncio.create_task(commands.source.claim("c0", 1, LONG))
+    """Return what a claim that waits is given once the server listens; each second another command comes."""
+    await asyncio.wait_for(commands.source._connection.hint.wait(), LONG / 2)  # also set by that
+    claiming = await waiting(commands)
     while not claiming.done():
         await commands.put()
         await asyncio.wait([claiming], timeout=1.0)
@@ -61,8 +81,7 @@ async def test_3_a_claim_that_waits_is_woken_by_the_live_query(commands: Command
     assert time.monotonic() - began < LONG / 2
     while more := await commands.claim():
         await commands.source.ack(more)
-    claiming = asyncio.create_task(commands.source.claim("c0", 1, LONG))
-    await asyncio.wait([claiming], timeout=0.2)
+    claiming = await waiting(commands)
     await commands.source.release([held])
     [again] = await asyncio.wait_for(claiming, LONG / 2)
     assert again.key == held.key
