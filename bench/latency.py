@@ -16,13 +16,15 @@ JOBS = 200
 
 
 async def start(on: Stage, wanted: Sequence[str]) -> None:
-    """Compare it with the time from XADD to a blocked reader."""
+    """Compare it with the time from XADD to a blocked reader, and with that of the commit it needs."""
     async with fresh(on) as it:
         bare = percentiles(await raw.latencies(it.redis_url, JOBS))
+        commit = percentiles(await raw.commits(it.dsn, JOBS))
         found, cost = await _latencies(it)
     ours = percentiles(found)
     ratio = ours["p50_ms"] / bare["p50_ms"]
-    on.report.emit("start_latency", per_second=cost.per_second, cpu_us=cost.cpu_us, ratio=ratio, **ours, raw=bare)
+    raws = {**bare, "commit": commit}
+    on.report.emit("start_latency", per_second=cost.per_second, cpu_us=cost.cpu_us, ratio=ratio, **ours, raw=raws)
 
 
 async def _latencies(it: Scene) -> tuple[list[float], Cost]:

@@ -7,6 +7,7 @@ import time
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import redis.asyncio as redis
 
 from bench.report import Cost
@@ -57,4 +58,21 @@ async def latencies(url: str, count: int) -> list[float]:
     finally:
         await reader.aclose()
         await writer.aclose()
+    return found
+
+
+async def commits(dsn: str, count: int) -> list[float]:
+    """Return seconds that PostgreSQL takes to put one row on the disk, one at a time."""
+    connection = await asyncpg.connect(dsn)
+    found: list[float] = []
+    try:
+        await connection.execute("CREATE TABLE bench_commits (n int)")
+        for n in range(count):
+            await asyncio.sleep(0.005)  # as often as the entries above
+            began = time.perf_counter()
+            await connection.execute("INSERT INTO bench_commits VALUES ($1)", n)
+            found.append(time.perf_counter() - began)
+        await connection.execute("DROP TABLE bench_commits")
+    finally:
+        await connection.close()
     return found
