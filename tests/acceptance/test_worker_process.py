@@ -106,6 +106,23 @@ async def test_x03_a_killed_worker_is_succeeded_within_its_lease(fleet: Fleet) -
     assert await fleet.chunks(job) == [("processed", 1, 2)] * 6
 
 
+async def test_nothing_is_claimed_before_the_first_heartbeat_is_heard(fleet: Fleet) -> None:
+    """Such a chunk counted as of a former life, and was put back after a lease, in the middle of its work."""
+    job = await fleet.submit(2)
+    async with fleet.worker(environment=fault("unheard")):
+        assert (await fleet.ended(job)).processed == 2
+    rows = await fleet.ledger.database.run(
+        lambda c: c.fetch("SELECT c.started_at >= w.started_at AS known FROM chunks c JOIN workers w USING (consumer)")
+    )
+    assert [row["known"] for row in rows] == [True, True]
+
+
+async def test_a_heartbeat_does_not_wait_for_announcements(fleet: Fleet) -> None:
+    """It came after them: a worker that could write no event counted as dead, and its work was put back."""
+    async with fleet.worker(environment=fault("mute")):
+        assert {w.consumer for w in await fleet.beaten()} == {"h-lightrag-0", "h-lightrag-1"}
+
+
 async def test_x03_a_restarted_worker_goes_on_with_what_it_held(fleet: Fleet) -> None:
     """The same host and names: it need not wait for its own lease."""
     async with fleet.worker(lease_seconds=AGES) as worker:

@@ -65,6 +65,31 @@ def hanging() -> None:
     NoopHandler.__call__ = _never  # type: ignore[method-assign]
 
 
+def unheard() -> None:
+    """Its first heartbeat is a while on its way."""
+    from orchestrator.ledger.workers import Workers
+
+    seen = Workers.seen
+
+    async def late(self: Any, *args: Any) -> None:
+        Workers.seen = seen  # type: ignore[method-assign]
+        await asyncio.sleep(1)
+        await seen(self, *args)
+
+    Workers.seen = late  # type: ignore[method-assign,assignment]
+
+
+def mute() -> None:
+    """Nothing that its slots say of their lives can be written."""
+    from orchestrator.errors import DependencyError
+    from orchestrator.ledger.workers import Workers
+
+    async def refuse(self: Any, *args: Any) -> None:
+        raise DependencyError("no event can be written")
+
+    Workers.announce = refuse  # type: ignore[method-assign,assignment]
+
+
 def gated() -> None:
     """Its handler begins when there is a file of the name in GATE."""
     from orchestrator.handlers.noop import NoopHandler
