@@ -72,7 +72,6 @@ async def commits(dsn: str, count: int) -> list[float]:
             began = time.perf_counter()
             await connection.execute("INSERT INTO bench_commits VALUES ($1)", n)
             found.append(time.perf_counter() - began)
-        await connection.execute("DROP TABLE bench_commits")
     finally:
         await connection.close()
     return found

@@ -13,13 +13,11 @@ import redis.asyncio as redis
 
 from orchestrator.ledger.obstacles import Obstacle
 from orchestrator.ledger.workers import Worker
-from tests.support.fleet import STREAM, Fleet, fleet_over, port_of
+from tests.support.fleet import STREAM, SYSTEMD_ADDS_SECONDS, Fleet, fleet_over, port_of
 from tests.support.link import Link, link_to
 from tests.support.servers import redis_server
 from tests.support.wait import wait_until
 
-SYSTEMD_ADDS_SECONDS = 15.0
-"""What TimeoutStopSec= of the unit gives beyond the grace period."""
 AT_ONCE_SECONDS = 5.0
 """Less than any time-out it could be waiting for: a connection to PostgreSQL may take 10 s."""
 NAMES = {"postgres": "PostgreSQL", "redis": "Redis"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import pytest
 
@@ -12,6 +11,7 @@ from orchestrator.handlers.base import Context
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.schema import migrate
 from orchestrator.sources.redis_stream import RedisStreamSource
+from tests.support.calls import calls_of
 from tests.support.jobs import new_job
 from tests.support.system import system
 from tests.support.wait import wait_until
@@ -27,12 +27,7 @@ async def test_a_silent_postgresql_holds_up_no_renewal(
     await migrate(database)
     ledger = await Ledger.open(database, connections=1)
     at_work, go_on = asyncio.Event(), asyncio.Event()
-    renewals: list[int] = []
-    renew = RedisStreamSource.renew
-
-    async def counted(source: RedisStreamSource, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        renewals.append(len(deliveries))
-        return await renew(source, deliveries)
+    renewals = calls_of(monkeypatch, RedisStreamSource, "renew")
 
     async def work(delivery: Delivery, context: Context) -> Result:
         at_work.set()
@@ -40,15 +35,14 @@ async def test_a_silent_postgresql_holds_up_no_renewal(
         return Result()
 
     async def renewed(times: int) -> bool:
-        return len(renewals) >= times
+        return renewals.begun >= times
 
-    monkeypatch.setattr(RedisStreamSource, "renew", counted)
     async with system(ledger, redis_url, work, size=1, batch=1, lease_seconds=60) as worker:
         job = new_job(1)
         await worker.submit(job)
         await at_work.wait()
         async with ledger.database.transaction():
-            before = len(renewals)
+            before = renewals.begun
             await wait_until(lambda: renewed(before + 5))
         go_on.set()
         assert (await worker.ended(job.job_id)).processed == 1

@@ -15,6 +15,7 @@ from orchestrator.errors import ThrottledError
 from orchestrator.limits import book, limiter, local
 from orchestrator.limits.book import connect
 from orchestrator.limits.limiter import Limiter
+from tests.support.calls import calls_of
 from tests.support.hosts import Hosts, endpoint
 from tests.support.servers import Server, redis_server
 from tests.support.wait import wait_until
@@ -124,20 +125,12 @@ async def test_a_silent_redis_holds_a_call_up_only_for_moments(monkeypatch: pyte
             a = hosts.host()
             await hosts.call(a)
             await wait_until(hosts.nothing_held)
-            asked = 0
-            acquire = book.Book.acquire
-
-            async def counted(self: book.Book, ticket: str, tokens: int) -> book.Reply:
-                nonlocal asked
-                asked += 1
-                return await acquire(self, ticket, tokens)
-
-            monkeypatch.setattr(book.Book, "acquire", counted)
+            asked = calls_of(monkeypatch, book.Book, "acquire")
             _signal(server, "SIGSTOP")
             try:
                 for _ in range(10):
                     await hosts.call(a)
-                assert asked == 1
+                assert asked.begun == 1
             finally:
                 _signal(server, "SIGCONT")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from orchestrator.jobs import ChunkStatus
 from orchestrator.settings.credentials import Credentials
 from orchestrator.sources.base import Foreign, SourceSetup
 from orchestrator.sources.mongodb import MongoSource, create
+from tests.support.calls import calls_of
 from tests.support.mongo_server import mongo_server
 from tests.support.mongowire import NOT_UTF8
 from tests.support.servers import Server, free_port
@@ -245,18 +246,11 @@ async def test_it_looks_as_often_as_it_was_told(
 ) -> None:
     """B-13: ten times a second was built in. With a minute it looks at the beginning of the wait, and at its end."""
     source = create(setup(tmp_path, server.url, "nothing-here", poll_seconds=60))
-    looks: list[Mapping[str, int]] = []
-    poll = source.poll
-
-    async def counted(rooms: Mapping[str, int]) -> list[Delivery]:
-        looks.append(rooms)
-        return await poll(rooms)
-
-    monkeypatch.setattr(source, "poll", counted)
+    looks = calls_of(monkeypatch, source, "poll")
     await source.open(["c0"])  # the driver connects; else that might take all of the wait
     assert await source.claim("c0", 1, 3) == []
     await source.close()
-    assert len(looks) == 2
+    assert looks.begun == 2
 
 
 async def test_the_check_takes_nothing(contexts: Contexts) -> None:

@@ -12,14 +12,15 @@ from orchestrator.deliveries import Delivery, Result
 from orchestrator.handlers.base import Context
 from orchestrator.jobs import JobStatus, Scope
 from orchestrator.ledger import Ledger
+from orchestrator.ledger.chunks import Chunks
 from orchestrator.pool import reader
 from orchestrator.pool.leases import LEDGER_CHECK_SECONDS
 from orchestrator.settings import JobTrackerSettings
 from orchestrator.sources.redis_stream import RedisStreamSource, connect
 from orchestrator.tracker.hold import Hold
 from orchestrator.tracker.relay import Relay
+from tests.support.calls import calls_of
 from tests.support.jobs import new_job
-from tests.support.looks import looks_for_lost
 from tests.support.relays import kept
 from tests.support.system import System, Work, system
 from tests.support.wait import wait_until
@@ -175,7 +176,7 @@ async def test_a_cancel_is_felt_within_two_seconds(
     A look is under way, perhaps, and sees nothing of it yet; the next one, a second later, does.
     """
     assert LEDGER_CHECK_SECONDS <= 1
-    looks = looks_for_lost(monkeypatch)
+    looks = calls_of(monkeypatch, Chunks, "leases_lost")
     stopped: list[str] = []
 
     async def work(delivery: Delivery, context: Context) -> Result:
@@ -190,9 +191,9 @@ async def test_a_cancel_is_felt_within_two_seconds(
         await worker.submit(job)
         await wait_until(lambda: full(worker))
         assert (await ledger.jobs.cancel(job.job_id)).status is JobStatus.CANCELLED
-        before = len(looks)
+        before = len(looks.returned)
         await wait_until(lambda: all_stopped(stopped))
-        assert sum(looks) == 8 and len(looks) - before <= 2
+        assert sum(map(len, looks.returned)) == 8 and len(looks.returned) - before <= 2
         await wait_until(worker.empty)
         assert await worker.relay.flush() == 0
     assert len(worker.handler.runs) == len(stopped) == 8

@@ -11,10 +11,11 @@ from orchestrator.errors import RejectError
 from orchestrator.handlers.base import Context
 from orchestrator.jobs import FailurePolicy, JobStatus
 from orchestrator.ledger import Ledger
+from orchestrator.ledger.chunks import Chunks
 from orchestrator.pool.leases import LEDGER_CHECK_SECONDS
 from tests.support.books import begun, check_sums, ends, events, states
+from tests.support.calls import calls_of
 from tests.support.jobs import delivery_of, new_job
-from tests.support.looks import looks_for_lost
 from tests.support.system import system
 from tests.support.wait import wait_until
 
@@ -139,7 +140,7 @@ async def test_fail_fast_stops_the_running_handlers_of_a_pool_within_two_seconds
     A look is under way, perhaps, and sees nothing of it yet; the next one, a second later, does.
     """
     assert LEDGER_CHECK_SECONDS <= 1
-    looks = looks_for_lost(monkeypatch)
+    looks = calls_of(monkeypatch, Chunks, "leases_lost")
     at_work, stopped = set[str](), set[str]()
     die = asyncio.Event()
 
@@ -164,14 +165,15 @@ async def test_fail_fast_stops_the_running_handlers_of_a_pool_within_two_seconds
         await wait_until(full)
         die.set()
         ended = await worker.ended(job.job_id)
-        before = len(looks)
+        before = len(looks.returned)
         assert (ended.status, ended.failed, ended.cancelled) == (FAILED, 1, 11)
 
         async def all_stopped() -> bool:
             return len(stopped) == len(at_work) - 1
 
         await wait_until(all_stopped)
-        assert looks[before:].count(0) <= 1 and sum(looks) >= len(stopped)
+        lost = [len(found) for found in looks.returned]
+        assert lost[before:].count(0) <= 1 and sum(lost) >= len(stopped)
         assert 5 <= len(stopped) <= 6, "one more may be begun before the dead one is settled"
         await wait_until(worker.empty)
     assert await worker.ledger.jobs.get(job.job_id) == ended

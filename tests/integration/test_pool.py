@@ -14,11 +14,12 @@ from orchestrator.errors import DependencyError, RejectError, RetryError
 from orchestrator.handlers.base import Context
 from orchestrator.jobs import JobStatus
 from orchestrator.ledger import Ledger
+from orchestrator.ledger.chunks import Chunks
 from orchestrator.pool.leases import LEDGER_CHECK_SECONDS
 from orchestrator.sources.redis_stream import RedisStreamSource
 from orchestrator.tracker.reconcile import Reconciler
+from tests.support.calls import calls_of
 from tests.support.jobs import new_job
-from tests.support.looks import looks_for_lost
 from tests.support.system import system
 from tests.support.wait import wait_until
 
@@ -179,7 +180,7 @@ async def test_x07_what_outlasts_the_grace_period_is_released_and_burns_nothing(
 async def test_a_cancelled_jobs_handlers_stop(ledger: Ledger, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within two seconds, by the first or the second look at the ledger; with nothing left on the stream."""
     assert LEDGER_CHECK_SECONDS <= 1
-    looks = looks_for_lost(monkeypatch)
+    looks = calls_of(monkeypatch, Chunks, "leases_lost")
     stopped: list[str] = []
 
     async def work(delivery: Delivery, context: Context) -> Result:
@@ -194,10 +195,10 @@ async def test_a_cancelled_jobs_handlers_stop(ledger: Ledger, redis_url: str, mo
         await worker.submit(job)
         await wait_until(lambda: as_many(worker.handler.runs, 8))
         cancelled = await ledger.jobs.cancel(job.job_id)
-        before = len(looks)
+        before = len(looks.returned)
         assert cancelled.status is JobStatus.CANCELLED
         await wait_until(lambda: as_many(stopped, 8))
-        assert sum(looks) == 8 and len(looks) - before <= 2
+        assert sum(map(len, looks.returned)) == 8 and len(looks.returned) - before <= 2
         await wait_until(worker.empty)
     assert len(worker.handler.runs) == len(stopped) == 8
 

@@ -16,6 +16,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.ledger.chunks import MOST_OUTLIVED
 from orchestrator.sources.redis_stream import RedisStreamSource, connect
 from orchestrator.tracker.relay import Relay
+from tests.support.calls import calls_of
 from tests.support.jobs import delivery_of, new_job
 from tests.support.system import system, type_settings
 from tests.support.wait import wait_until
@@ -29,14 +30,13 @@ async def test_x12_slow_work_is_kept_by_renewal_and_run_once(
     Nearly a lease passes twice, by Redis's clock: what is renewed in between is taken by nobody.
     """
     go_on = asyncio.Event()
-    looks: list[str] = []
 
     async def slow(delivery: Delivery, context: Context) -> Result:
         await go_on.wait()
         return Result()
 
     async def looked() -> bool:
-        return bool(looks)
+        return looks.begun > before
 
     job = new_job(3)
     times: dict[str, Any] = {"heartbeat_seconds": 0.15, "lease_seconds": 3600.0, "timeout_seconds": 60.0}
@@ -44,20 +44,14 @@ async def test_x12_slow_work_is_kept_by_renewal_and_run_once(
         system(ledger, redis_url, slow, host="a", **times) as first,
         system(ledger, redis_url, slow, host="b", **times) as second,
     ):
-        recover = second.source.recover
-
-        async def counted(consumer: str, limit: int) -> list[Delivery]:
-            looks.append(consumer)
-            return await recover(consumer, limit)
-
-        monkeypatch.setattr(second.source, "recover", counted)
+        looks = calls_of(monkeypatch, second.source, "recover")
         await first.submit(job)
         await wait_until(lambda: begun([*first.handler.runs, *second.handler.runs], 3))
         for _ in range(2):
             for entry in await first.client.xpending_range("q", "g", "-", "+", 10):
                 await age(first.client, entry, 3_000_000)
             await wait_until(lambda: renewed(first.client, 3_000_000), what="the leases to be renewed")
-            looks.clear()
+            before = looks.begun
             await wait_until(looked, what="the other one to look")
         go_on.set()
         assert (await first.ended(job.job_id)).processed == 3

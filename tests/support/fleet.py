@@ -22,6 +22,8 @@ from tests.support.process import Process, program, write_module, write_settings
 from tests.support.wait import wait_until
 
 STREAM = "q"
+SYSTEMD_ADDS_SECONDS = 15.0
+"""What TimeoutStopSec= of the units gives beyond the grace period."""
 TIMES = {
     "read_block_seconds": 0.1,
     "heartbeat_seconds": 0.3,
