@@ -1,7 +1,8 @@
 """A stand-in for Amazon SQS: moto's server. It cannot be had for real here.
 
 Its limits: it forgets all when it ends; it accepts a delete with a stale receipt handle, where SQS may refuse; it
-knows no throttling, no policies and no eventual consistency; it is slow, so nothing is measured with it.
+knows no throttling, no policies and no eventual consistency; it is slow, so nothing is measured with it. By itself it
+loses messages; moto_locked.py sees to that.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -18,13 +20,14 @@ from tests.support.servers import Server, free_port, plain_server
 
 REGION = "eu-central-1"
 KEY = "AKIAEXAMPLE:secret"
+LOCKED = Path(__file__).with_name("moto_locked.py")
 
 
 @contextlib.contextmanager
 def moto_server() -> Iterator[Server]:
     """Run one on a free port."""
     port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-P", str(LOCKED), "-H", "127.0.0.1", "-p", str(port)]
     with plain_server(f"http://127.0.0.1:{port}", port, *command) as server:
         yield server
 
