@@ -129,7 +129,7 @@ async def test_x28_a_bug_of_ours_shows_nothing_of_our_insides(
     async def broken(*_: object) -> None:
         raise RuntimeError("password=hunter2 at /etc/secret")
 
-    monkeypatch.setattr(type(api.deps.ledger.jobs), "get", broken)
+    monkeypatch.setattr(type(api.deps.ledger.jobs), "held", broken)
     async with api.as_("alpha") as client:
         answer = await client.get("/jobs/some", headers={"X-Request-ID": "trace-7"})
     problem = is_problem(answer, 500)

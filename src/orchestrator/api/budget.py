@@ -37,7 +37,7 @@ async def set_budget(request: Request, job_id: JobId, caller: Authenticated, dep
     await Budgets(deps.ledger.database).set(job_id, amount, tenant=caller.scope, actor=caller.name)
     job = await own(deps, caller, job_id)
     deps.dispatch.soon(job)
-    return await shown(deps, job)
+    return await shown(deps, caller, job_id)
 
 
 @router.get("/usage", responses=problems(401, 403, 422, 503), summary="Calls, tokens and cost by tenant")

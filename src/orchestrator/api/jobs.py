@@ -48,7 +48,7 @@ async def get_job(job_id: JobId, caller: Authenticated, deps: Needs) -> JobView:
     """Return a job; `stale` when PostgreSQL is away and this is what Redis remembers."""
     _check_id(job_id)
     try:
-        return await within(PATIENCE_SECONDS, _get(deps, caller, job_id))
+        return await within(PATIENCE_SECONDS, shown(deps, caller, job_id))
     except (DependencyError, TimeoutError) as error:
         stale = await _stale(deps, caller, job_id)
         if stale is None:
@@ -120,16 +120,10 @@ def _check_id(job_id: str) -> None:
         raise NotFoundError(f"no job {job_id!r}")
 
 
-async def _get(deps: Deps, caller: Caller, job_id: str) -> JobView:
-    return await shown(deps, await deps.ledger.jobs.get(job_id, caller.scope))
-
-
-async def shown(deps: Deps, job: Job) -> JobView:
-    """Return a job with what holds it back."""
-    if job.status in TERMINAL_JOB:
-        return view_of(job)
-    held = await deps.ledger.pauses.of_jobs([job.job_id])
-    return view_of(job, held.get(job.job_id, ()))
+async def shown(deps: Deps, caller: Caller, job_id: str) -> JobView:
+    """Return the caller's job with what holds it back. Raises NotFoundError."""
+    job, held = await deps.ledger.jobs.held(job_id, caller.scope)
+    return view_of(job, held)
 
 
 def view_of(job: Job, held: Iterable[Pause] = ()) -> JobView:

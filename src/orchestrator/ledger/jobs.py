@@ -13,6 +13,7 @@ import asyncpg
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.jobs import FailurePolicy, JobStatus, Priority, percent_complete
 from orchestrator.ledger.database import Database
+from orchestrator.ledger.pauses import Pause, pause_of
 from orchestrator.ledger.statements import sql
 
 CHUNK_COLUMNS = ("job_id", "chunk_id", "seq", "content", "source_uri", "metadata")
@@ -170,6 +171,13 @@ class Jobs:
         if row is None:
             raise NotFoundError(f"no job {job_id!r}")
         return job_of(row)
+
+    async def held(self, job_id: str, tenant: str | None = None) -> tuple[Job, list[Pause]]:
+        """Return a job as `get` does, and what holds it back, in one round trip."""
+        rows = await self._database.fetch("job_held", job_id, tenant)
+        if not rows:
+            raise NotFoundError(f"no job {job_id!r}")
+        return job_of(rows[0]), [pause_of(row) for row in rows if row["scope"] is not None]
 
     async def many(self, job_ids: Sequence[str]) -> list[Job]:
         """Return those of the jobs that exist."""

@@ -35,7 +35,7 @@ class Pauses:
         What was done is in the audit, in the same statement; `tenant` is whom it concerns, None for all.
         """
         row = await self._database.row("pause_put", scope.value, name, reason, by, tenant)
-        return _pause_of(row) if row is not None else None
+        return pause_of(row) if row is not None else None
 
     async def remove(self, scope: Scope, name: str, by: str, *, tenant: str | None = None) -> bool:
         """Let it go on, with its audit; return whether it was held back."""
@@ -43,17 +43,17 @@ class Pauses:
 
     async def all(self) -> list[Pause]:
         """Return everything that is held back, the latest first."""
-        return [_pause_of(row) for row in await self._database.fetch("pauses")]
+        return [pause_of(row) for row in await self._database.fetch("pauses")]
 
     async def of_tenant(self, tenant: str) -> list[Pause]:
         """Return what holds a tenant's work back: itself, its jobs, and what holds everybody's back."""
-        return [_pause_of(row) for row in await self._database.fetch("pauses_of_tenant", tenant)]
+        return [pause_of(row) for row in await self._database.fetch("pauses_of_tenant", tenant)]
 
     async def of_jobs(self, job_ids: Sequence[str]) -> Mapping[str, list[Pause]]:
         """Return what holds each of these jobs back; a job that nothing does, or that has ended, is not there."""
         found: dict[str, list[Pause]] = {}
         for row in await self._database.fetch("pauses_of_jobs", list(job_ids)):
-            found.setdefault(row["job_id"], []).append(_pause_of(row))
+            found.setdefault(row["job_id"], []).append(pause_of(row))
         return found
 
     async def holds(self, worker_type: str, queue: str) -> bool:
@@ -61,5 +61,6 @@ class Pauses:
         return bool(await self._database.value("pauses_hold", worker_type, queue))
 
 
-def _pause_of(row: asyncpg.Record) -> Pause:
+def pause_of(row: asyncpg.Record) -> Pause:
+    """Return the pause in a row of table pauses."""
     return Pause(scope=Scope(row["scope"]), name=row["name"], reason=row["reason"], by=row["by"], at=row["at"])
