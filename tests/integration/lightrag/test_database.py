@@ -47,6 +47,11 @@ async def closing_of(pool: Any) -> bool:
     return bool(pool.is_closing())
 
 
+async def ended(connection: Any) -> bool:
+    """Return whether the client knows that the connection is no more."""
+    return bool(connection.is_closed())
+
+
 async def sleeping(bench: Bench) -> bool:
     """Return whether a query of LightRAG's is under way that takes its time."""
     return any("pg_sleep" in statement for statement in await last_statements(bench))
@@ -107,6 +112,36 @@ async def test_a_straggler_of_a_closed_engine_does_not_connect_anew(bench: Bench
     with pytest.raises(DependencyError, match="was closed"):
         await database.query("SELECT 1")
     await wait_until(lambda: nothing_of_it(bench), what="no connection")
+
+
+async def test_a_connection_that_was_cut_is_tried_again(bench: Bench) -> None:
+    """The first try is ours, without LightRAG's machinery; what fails in passing must come back to that."""
+    await bench.run(await bench.handler(), "c1", TEXT)
+    database, tries = client(), []
+
+    async def cut_once(connection: Any) -> int:
+        tries.append(connection.get_server_pid())
+        if len(tries) == 1:
+            await bench.sql("SELECT pg_terminate_backend($1)", tries[0])
+            await wait_until(lambda: ended(connection), what="the end of the connection")
+        return int(await connection.fetchval("SELECT 7"))
+
+    assert await database._run_with_retry(cut_once) == 7
+    assert len(tries) == 2 and len(set(tries)) == 2
+
+
+async def test_what_the_database_refuses_is_not_tried_again(bench: Bench) -> None:
+    """Nor does an operation of a statement that is wrong run twice."""
+    await bench.run(await bench.handler(), "c1", TEXT)
+    tries = []
+
+    async def wrong(connection: Any) -> None:
+        tries.append(connection)
+        await connection.execute("SELECT * FROM nowhere")
+
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await client()._run_with_retry(wrong)
+    assert len(tries) == 1
 
 
 async def test_an_open_transaction_is_rolled_back(bench: Bench) -> None:
