@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from operator import attrgetter
+from statistics import median
 from typing import Any
 
 from bench import graph
 from bench.report import Cost, middle
 from bench.stage import Stage, database, fresh
 
-RUNS = 3
+RUNS = 7
+RUNS_SLOW = 3  # they wait for the model most of the time, and so differ little
 TEXTS = 100
 SLOW, SECONDS = "_1s", 1.0  # a language model whose calls take a second
 NAMES = ("lightrag_direct", "lightrag_queue", "lightrag_defaults", "lightrag_direct_1s", "lightrag_queue_1s")
@@ -25,23 +29,30 @@ async def compare(on: Stage, wanted: Sequence[str]) -> None:
         async with fresh(on) as it, graph.model(seconds) as port:
             where: dict[str, Any] = {"redis_url": it.redis_url, "dsn": it.dsn, "lightrag_dsn": own, "model_port": port}
             options = graph.settings(it.directory, **where)
-            for _ in range(RUNS):
-                alone = await graph.direct(it.directory, own, TEXTS)
-                ours = await graph.queued(it.ledger, it.redis_url, it.directory, options, TEXTS)
-                found.setdefault("lightrag_direct", []).append(alone)
-                found.setdefault("lightrag_queue", []).append(ours)
-                if "lightrag_defaults" in wanted and not suffix:
-                    plain = await graph.direct(it.directory, own, TEXTS, "defaults")
-                    found.setdefault("lightrag_defaults", []).append(plain)
-        _emit(on, {name: middle(costs) for name, costs in found.items()}, suffix)
+            runs: dict[str, Callable[[], Awaitable[Cost]]] = {
+                "lightrag_direct": partial(graph.direct, it.directory, own, TEXTS),
+                "lightrag_queue": partial(graph.queued, it.ledger, it.redis_url, it.directory, options, TEXTS),
+            }
+            if "lightrag_defaults" in wanted and not suffix:
+                runs["lightrag_defaults"] = partial(graph.direct, it.directory, own, TEXTS, "defaults")
+            for n in range(RUNS_SLOW if suffix else RUNS):
+                for name in list(runs)[:: -1 if n % 2 else 1]:
+                    found.setdefault(name, []).append(await runs[name]())
+        _emit(on, found, suffix)
 
 
-def _emit(on: Stage, costs: Mapping[str, Cost], suffix: str) -> None:
+def _emit(on: Stage, found: Mapping[str, Sequence[Cost]], suffix: str) -> None:
     """Print the lines; of the defaults also how many times faster the queue is."""
-    bare, ours = costs["lightrag_direct"], costs["lightrag_queue"]
-    for name, cost in costs.items():
-        more: dict[str, Any] = {"cpu_ratio": round(cost.cpu_us / bare.cpu_us, 3), "chunks": cost.chunks}
+    bare, wall, cpu = found["lightrag_direct"], attrgetter("seconds"), attrgetter("cpu_us")
+    for name, costs in found.items():
+        cost = middle(costs)
+        more: dict[str, Any] = {"cpu_ratio": round(_ratio(costs, bare, cpu), 3), "chunks": cost.chunks}
         if name == "lightrag_defaults":
-            more["queue_is_faster"] = round(cost.seconds / ours.seconds, 2)
-        ratio = cost.seconds / bare.seconds
+            more["queue_is_faster"] = round(_ratio(costs, found["lightrag_queue"], wall), 2)
+        ratio = _ratio(costs, bare, wall)
         on.report.emit(name + suffix, per_second=cost.per_second, cpu_us=cost.cpu_us, ratio=ratio, **more)
+
+
+def _ratio(costs: Sequence[Cost], others: Sequence[Cost], of: Callable[[Cost], float]) -> float:
+    """Return the middle one of the ratios of runs that were neighbours: the machine was as fast for both."""
+    return median(of(a) / of(b) for a, b in zip(costs, others, strict=True))
