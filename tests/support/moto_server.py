@@ -2,7 +2,7 @@
 
 Its limits: it forgets all when it ends; it accepts a delete with a stale receipt handle, where SQS may refuse; it
 knows no throttling, no policies and no eventual consistency; it is slow, so nothing is measured with it. By itself it
-loses messages; moto_locked.py sees to that.
+loses messages; moto_locked.py mends that.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime
 from orchestrator.api.auth import Authenticated
 from orchestrator.api.bodies import read
 from orchestrator.api.deps import Needs
-from orchestrator.api.jobs import JobId, own, shown
+from orchestrator.api.jobs import JobId, own, view_of
 from orchestrator.api.models import ID_LENGTH, JobView
 from orchestrator.api.openapi import body, problems
 from orchestrator.api.problems import ProblemError
@@ -35,9 +35,9 @@ async def set_budget(request: Request, job_id: JobId, caller: Authenticated, dep
     await own(deps, caller, job_id)
     amount = None if asked.budget is None else Decimal(str(asked.budget))
     await Budgets(deps.ledger.database).set(job_id, amount, tenant=caller.scope, actor=caller.name)
-    job = await own(deps, caller, job_id)
+    job, held = await deps.ledger.jobs.held(job_id, caller.scope)
     deps.dispatch.soon(job)
-    return await shown(deps, caller, job_id)
+    return view_of(job, held)
 
 
 @router.get("/usage", responses=problems(401, 403, 422, 503), summary="Calls, tokens and cost by tenant")
