@@ -6,9 +6,9 @@ from decimal import Decimal
 
 from orchestrator.deliveries import Outcome, Result, Usage, Verdict
 from orchestrator.ledger import Ledger
-from orchestrator.limits.book import connect
 from orchestrator.limits.endpoint import Endpoint
 from orchestrator.limits.limiter import Limiter
+from orchestrator.limits.scripts import Scripts, connect
 from tests.support.api import STREAM, Api
 from tests.support.jobs import delivery_of, new_job
 from tests.support.program import Cli
@@ -44,7 +44,7 @@ async def test_the_limits_of_the_endpoints(cli: Cli, api: Api, redis_url: str) -
     endpoint = Endpoint(
         kind="llm", url="http://gpu:8000/v1", model="qwen\x1b[2J", ceiling=4, initial=4, tokens_per_minute=9000
     )
-    limiter = Limiter(endpoint, client)
+    limiter = Limiter(endpoint, Scripts(client))
     async with limiter.permit(10, patience=5):
         (found,) = (await cli("limits", "-o", "json")).json
         assert (found["kind"], found["in_use"], found["limit"], found["ceiling"]) == ("llm", 1, 4, 4)

@@ -12,9 +12,9 @@ import pytest
 import redis.asyncio as redis
 
 from orchestrator.errors import ThrottledError
-from orchestrator.limits import book, limiter, local
-from orchestrator.limits.book import connect
+from orchestrator.limits import book, limiter, local, scripts
 from orchestrator.limits.limiter import Limiter
+from orchestrator.limits.scripts import Scripts, connect
 from tests.support.calls import calls_of
 from tests.support.hosts import Hosts, endpoint
 from tests.support.servers import Server, redis_server
@@ -117,7 +117,7 @@ async def test_a_dead_redis_stops_no_call(monkeypatch: pytest.MonkeyPatch, caplo
 
 async def test_a_silent_redis_holds_a_call_up_only_for_moments(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is stopped, and answers nothing: the first call finds that out for all."""
-    monkeypatch.setattr(book, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(scripts, "ANSWER_SECONDS", 0.2)
     monkeypatch.setattr(limiter, "AWAY_SECONDS", 1000)
     with redis_server() as server:
         async with AsyncExitStack() as stack:
@@ -173,7 +173,7 @@ async def test_a_redis_that_refuses_the_user_is_a_redis_that_is_away(redis_url: 
     client = redis.Redis.from_url(redis_url)
     await client.acl_setuser("narrow", enabled=True, nopass=True, keys=["job:*"], commands=["+@all"])
     narrow = connect(redis_url.replace("redis://", "redis://narrow:x@"))
-    alone = Limiter(endpoint(), narrow)
+    alone = Limiter(endpoint(), Scripts(narrow))
     async with alone.permit(1, patience=2) as permit:
         permit.answered(1)
     await alone.close()

@@ -8,7 +8,8 @@ import pytest
 import redis.asyncio as redis
 
 from orchestrator import keys
-from orchestrator.limits.book import Book, Ended, Outcome, connect
+from orchestrator.limits.book import Book, Ended, Outcome
+from orchestrator.limits.scripts import Scripts, connect
 from tests.support.hosts import endpoint
 
 ONE = endpoint(ceiling=1, tokens_per_minute=60_000)
@@ -31,7 +32,7 @@ async def state(client: redis.Redis, name: str) -> float:
 
 async def test_who_asks_again_does_not_wait_for_himself(client: redis.Redis) -> None:
     """He once found his own permit, took it for another's, and waited until its lease of 15 s had ended."""
-    book = Book(client, ONE)
+    book = Book(Scripts(client), ONE)
     first, again = await book.acquire("a", 60), await book.acquire("a", 60)
     assert first.granted and again.granted and (first.used, again.used) == (1, 1)
     assert not (await book.acquire("b", 60)).granted, "it is one permit"
@@ -43,12 +44,12 @@ async def test_who_asks_again_does_not_wait_for_himself(client: redis.Redis) -> 
 @pytest.mark.parametrize("outcome", [Outcome.ANSWERED, Outcome.REFUSED])
 async def test_what_is_told_again_counts_once(client: redis.Redis, outcome: Outcome) -> None:
     """One answer, one refusal, and what was not used is given back once."""
-    book = Book(client, SEVERAL)
+    book = Book(Scripts(client), SEVERAL)
     granted = await book.acquire("a", 300)
     before = await state(client, "tokens")
     ended = Ended("a", outcome, granted.at, took=0.5, tokens_left=100)
     for _ in range(2):
-        await book.settle(ended)
+        await book.settle(ended, soon=True)
     assert await state(client, "tokens") == before + 100
     assert (await state(client, "answers"), await state(client, "refused")) in ((1, 0), (0, 1))
     assert await client.zcard(keys.limit_held(SEVERAL.id)) == 0, "the permit is free"

@@ -19,6 +19,7 @@ from orchestrator.ledger.jobs import NewJob
 from orchestrator.limits.endpoint import Endpoint
 from orchestrator.limits.limiter import Limiter
 from orchestrator.limits.reason import WAITING
+from orchestrator.limits.scripts import Scripts
 from orchestrator.settings import WorkerTypeSettings
 from orchestrator.tracker.relay import Relay
 from orchestrator.why.reasons import Kind
@@ -116,7 +117,9 @@ async def test_it_is_held_by_a_live_worker(api: Api, ledger: Ledger, redis_url: 
 
 async def test_it_waits_for_the_model_limiter(api: Api, ledger: Ledger, redis_url: str) -> None:
     """A real limiter with one permit, which somebody else has."""
-    limiter = Limiter(Endpoint(kind="llm", url="http://203.0.113.1", model="m", ceiling=1, initial=1), api.client)
+    limiter = Limiter(
+        Endpoint(kind="llm", url="http://203.0.113.1", model="m", ceiling=1, initial=1), Scripts(api.client)
+    )
 
     async def work(delivery: Delivery, context: Context) -> Result:
         async with limiter.permit(1, patience=30, waiting=context.step):

@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from orchestrator import keys
-from orchestrator.limits.book import connect
 from orchestrator.limits.endpoint import Endpoint
 from orchestrator.limits.limiter import Limiter
+from orchestrator.limits.scripts import Scripts, connect
 
 
 def endpoint(**changes: Any) -> Endpoint:
@@ -39,7 +39,7 @@ class Hosts:
         """Return a limiter with a connection of its own."""
         client = connect(self.url)
         self._stack.push_async_callback(client.aclose)
-        made = Limiter(which or endpoint(), client)
+        made = Limiter(which or endpoint(), Scripts(client))
         self._stack.push_async_callback(made.close)
         return made
 

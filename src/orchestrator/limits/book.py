@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.resources import files
 from typing import Any
-
-import redis.asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from orchestrator import keys
 from orchestrator.limits import rules
 from orchestrator.limits.endpoint import Endpoint
 from orchestrator.limits.rules import State
+from orchestrator.limits.scripts import Scripts
 
 LEASE_SECONDS = 15.0  # a killed worker's permits come back after that; a live one renews them
 ASK_SECONDS = 10.0  # a ticket that is not asked for again for so long has left the queue
 STATE_SECONDS = 3600  # what was learnt of an endpoint nobody calls; no endpoint is blocked for longer
-ANSWER_SECONDS = 2.0  # Redis must not hold up a call that it only counts
 
 
 class Outcome(StrEnum):
@@ -56,59 +51,49 @@ class Ended:
     tokens_left: int = 0  # asked for and not used; negative when it used more
 
 
-def connect(url: str) -> redis.Redis:
-    """Return a client of `url` that gives up soon, not yet connected."""
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=ANSWER_SECONDS,
-        socket_connect_timeout=ANSWER_SECONDS,
-        health_check_interval=30,
-        retry=Retry(NoBackoff(), 1),
-        max_connections=256,
-    )
-
-
-def _script(name: str) -> str:
-    return (files("orchestrator.limits") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
-
-
 class Book:
     """The permits all processes share. Methods raise what redis-py raises."""
 
-    def __init__(self, client: redis.Redis, endpoint: Endpoint) -> None:
+    def __init__(self, scripts: Scripts, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._client = client
+        self._scripts = scripts
         self._state, self._held = keys.limit(endpoint.id), keys.limit_held(endpoint.id)
         self._waiting, self._asked = keys.limit_waiting(endpoint.id), keys.limit_asked(endpoint.id)
-        self._requests = rules.bucket(endpoint.requests_per_minute)
+        requests = rules.bucket(endpoint.requests_per_minute)
         self._tokens = rules.bucket(endpoint.tokens_per_minute)
-        self._scripts = {
-            name: client.register_script(_script(name)) for name in ("acquire", "settle", "adjust", "renew")
-        }
+        self._caps = (
+            *(requests.capacity, requests.per_second / 1000),
+            *(self._tokens.capacity, self._tokens.per_second / 1000),
+        )
+        self._about = (endpoint.id, endpoint.about)
 
     async def acquire(self, ticket: str, tokens: int) -> Reply:
         """Ask for a permit; who is not granted one keeps its place for ten seconds."""
-        at_once = (self._requests.capacity, self._requests.per_second / 1000)
-        tokens_at_once = (self._tokens.capacity, self._tokens.per_second / 1000)
-        granted, now, used, limit, before, wait, blocked = await self._scripts["acquire"](
-            keys=[self._state, self._held, self._waiting, self._asked, keys.LIMIT_INDEX],
-            args=[
-                ticket, int(LEASE_SECONDS * 1000), self._endpoint.ceiling, self._endpoint.initial, tokens, *at_once,
-                *tokens_at_once, self._endpoint.id, self._endpoint.about, int(ASK_SECONDS * 1000), STATE_SECONDS,
+        granted, now, used, limit, before, wait, blocked = await self._scripts.call(
+            "acquire",
+            [self._state, self._held, self._waiting, self._asked, keys.LIMIT_INDEX],
+            [
+                ticket, int(LEASE_SECONDS * 1000), self._endpoint.ceiling, self._endpoint.initial, tokens, *self._caps,
+                *self._about, int(ASK_SECONDS * 1000), STATE_SECONDS,
             ],
         )  # fmt: skip
         waits = None if wait < 0 else wait / 1000
         return Reply(bool(granted), now / 1000, used, limit, before, waits, blocked / 1000)
 
-    async def settle(self, ended: Ended) -> None:
-        """Give a permit back; when a window of answers is over, or the call was refused, the limit is looked at."""
+    async def settle(self, ended: Ended, *, soon: bool) -> None:
+        """Give a permit back, at once or with what is asked for next within ten milliseconds.
+
+        When a window of answers is over, or the call was refused, the limit is looked at.
+        """
         took, blocked = int(ended.took * 1000), int(min(ended.blocked_seconds, STATE_SECONDS) * 1000)
-        found = await self._scripts["settle"](
-            keys=[self._state, self._held],
-            args=[
+        found = await self._scripts.call(
+            "settle",
+            [self._state, self._held],
+            [
                 ended.ticket, ended.outcome.value, int(ended.began * 1000), took, blocked, ended.tokens_left,
                 self._tokens.capacity, rules.SAMPLES, STATE_SECONDS,
             ],
+            soon=soon,
         )  # fmt: skip
         if len(found) > 1:
             await self._adjust(ended, found[0] / 1000, found[1], _state(found[2:]))
@@ -120,18 +105,15 @@ class Book:
             after = rules.answered(state, now, self._endpoint.ceiling)
         lowered = int(after.changed_at != state.changed_at)
         fields = [part for pair in _fields(after) for part in pair]
-        await self._scripts["adjust"](keys=[self._state], args=[version, STATE_SECONDS, lowered, *fields])
+        await self._scripts.call("adjust", [self._state], [version, STATE_SECONDS, lowered, *fields])
 
     async def renew(self, tickets: Sequence[str]) -> None:
         """Renew the leases of permits."""
-        await self._scripts["renew"](keys=[self._held], args=[int(LEASE_SECONDS * 1000), *tickets])
+        await self._scripts.call("renew", [self._held], [int(LEASE_SECONDS * 1000), *tickets])
 
     async def leave(self, tickets: Sequence[str]) -> None:
         """Forget tickets, granted or not; the calls were not made."""
-        async with self._client.pipeline(transaction=True) as pipe:
-            for key in (self._held, self._waiting, self._asked):
-                pipe.zrem(key, *tickets)
-            await pipe.execute()
+        await self._scripts.call("leave", [self._held, self._waiting, self._asked], tickets)
 
 
 def _state(found: Sequence[Any]) -> State:

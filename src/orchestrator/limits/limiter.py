@@ -12,7 +12,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from secrets import token_hex
 from typing import Any
 
-import redis.asyncio as redis
 from redis.exceptions import RedisError
 
 from orchestrator.errors import ThrottledError
@@ -20,6 +19,7 @@ from orchestrator.limits.book import ASK_SECONDS, LEASE_SECONDS, Book, Ended, Ou
 from orchestrator.limits.endpoint import Endpoint
 from orchestrator.limits.local import LocalBook
 from orchestrator.limits.reason import WAITING, reason
+from orchestrator.limits.scripts import Scripts
 from orchestrator.tasks import end
 
 log = logging.getLogger("orchestrator.limits")
@@ -66,11 +66,11 @@ class Permit:
 
 
 class Limiter:
-    """One for an endpoint and process. Without a client, or while Redis is away, it limits this process alone."""
+    """One for an endpoint and process. Without scripts, or while Redis is away, it limits this process alone."""
 
-    def __init__(self, endpoint: Endpoint, client: redis.Redis | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, scripts: Scripts | None = None) -> None:
         self.endpoint = endpoint
-        self._book = Book(client, endpoint) if client is not None else None
+        self._book = Book(scripts, endpoint) if scripts is not None else None
         self._local = LocalBook(endpoint)
         self._shared: set[str] = set()  # tickets of ours that the shared book may know
         self._away_until = 0.0
@@ -202,16 +202,18 @@ class Limiter:
         ended = permit.ended()
         self._local.settle(ended)
         if permit.ticket in self._shared:
-            return self._begin(self._settle(ended, permit.shared))
+            # nobody hurries for what only has to be counted; one refused, or one that is waited for, cannot wait
+            soon = permit.is_refused or bool(self._wakes)
+            return self._begin(self._settle(ended, shared=permit.shared, soon=soon))
         self._wake_next()
         return None
 
-    async def _settle(self, ended: Ended, shared: bool) -> None:
+    async def _settle(self, ended: Ended, *, shared: bool, soon: bool) -> None:
         """Tell the shared book; one that does not answer is told nothing, and forgets the permit with its lease."""
         self._shared.discard(ended.ticket)
         if self._book is not None and time.monotonic() >= self._away_until:
             try:
-                await (self._book.settle(ended) if shared else self._book.leave([ended.ticket]))
+                await (self._book.settle(ended, soon=soon) if shared else self._book.leave([ended.ticket]))
             except AWAY as error:
                 self._lost(error)
         self._wake_next()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from orchestrator.limits.book import connect
 from orchestrator.limits.endpoint import embedding_endpoint, llm_endpoint
 from orchestrator.limits.limiter import Limiter
+from orchestrator.limits.scripts import Scripts, connect
 from orchestrator.settings import LightRAGSettings
 
 
@@ -13,8 +13,9 @@ class Limiters:
 
     def __init__(self, settings: LightRAGSettings, redis_url: str | None = None) -> None:
         self._client = connect(redis_url) if redis_url else None
-        self.llm = Limiter(llm_endpoint(settings), self._client)
-        self.embedding = Limiter(embedding_endpoint(settings), self._client)
+        scripts = Scripts(self._client) if self._client is not None else None
+        self.llm = Limiter(llm_endpoint(settings), scripts)
+        self.embedding = Limiter(embedding_endpoint(settings), scripts)
 
     @property
     def stalled_seconds(self) -> float:

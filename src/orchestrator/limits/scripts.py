@@ -1,0 +1,121 @@
+"""The scripts of the limiter: calls that come together go to Redis together, for a third of the processor time each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, ResponseError
+
+ANSWER_SECONDS = 2.0  # Redis must not hold up a call that it only counts
+LINGER_SECONDS = 0.01  # for so long a call that nobody waits for looks out for others to go with
+MOST = 64  # calls in one round trip
+
+_NAMES = ("acquire", "settle", "adjust", "renew", "leave")
+
+
+def connect(url: str) -> redis.Redis:
+    """Return a client of `url` that gives up soon, not yet connected."""
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=ANSWER_SECONDS,
+        socket_connect_timeout=ANSWER_SECONDS,
+        health_check_interval=30,
+        retry=Retry(NoBackoff(), 1),
+        max_connections=256,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Call:
+    name: str
+    keys: Sequence[str]
+    args: Sequence[Any]
+    answer: asyncio.Future[Any]
+
+
+class Scripts:
+    """One for a client. One round trip is under way at a time, and who calls meanwhile goes with the next."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        folder = files("orchestrator.limits") / "lua"
+        self._client = client
+        self._scripts = {
+            name: client.register_script((folder / f"{name}.lua").read_text(encoding="utf-8")) for name in _NAMES
+        }
+        self._loaded = False  # by us, into the Redis there was then
+        self._due: list[_Call] = []
+        self._hurry = False  # somebody waits for what is due
+        self._timer: asyncio.TimerHandle | None = None
+        self._trips: asyncio.Task[None] | None = None
+
+    async def call(self, name: str, keys: Sequence[str], args: Sequence[Any], *, soon: bool = True) -> Any:
+        """Return what the script returns; unless `soon`, it is called ten milliseconds later, or with the next.
+
+        Raises what redis-py raises; that a round trip failed is told to those who wait for the next one, too. A caller
+        that is cancelled may have called all the same.
+        """
+        loop = asyncio.get_running_loop()
+        call = _Call(name, keys, args, loop.create_future())
+        self._due.append(call)
+        if soon:
+            self._go()
+        elif self._timer is None:
+            self._timer = loop.call_later(LINGER_SECONDS, self._go)
+        return await call.answer
+
+    def _go(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._hurry = True
+        if self._trips is None or self._trips.done():
+            self._trips = asyncio.get_running_loop().create_task(self._travel())
+
+    async def _travel(self) -> None:
+        while self._hurry:
+            calls, self._due = self._due[:MOST], self._due[MOST:]
+            self._hurry = bool(self._due)
+            try:
+                await self._send(calls)
+            except Exception as error:
+                # whoever asked meanwhile would only find out the same, one after another
+                for call in (*calls, *self._due):
+                    _tell(call, error)
+                self._due, self._hurry = [], False
+
+    async def _send(self, calls: Sequence[_Call]) -> None:
+        pipe = self._client.pipeline(transaction=False)
+        loads = [] if self._loaded else list(self._scripts.values())
+        for script in loads:
+            pipe.script_load(script.script)
+        for call in calls:
+            pipe.evalsha(self._scripts[call.name].sha, len(call.keys), *call.keys, *call.args)
+        answers = (await pipe.execute(raise_on_error=False))[len(loads) :]
+        self._loaded = not any(isinstance(answer, NoScriptError) for answer in answers)
+        for call, answer in zip(calls, answers, strict=True):
+            if isinstance(answer, NoScriptError):  # Redis began anew
+                await self._again(call)
+            else:
+                _tell(call, answer)
+
+    async def _again(self, call: _Call) -> None:
+        try:
+            _tell(call, await self._scripts[call.name](call.keys, call.args))
+        except ResponseError as error:
+            _tell(call, error)
+
+
+def _tell(call: _Call, answer: Any) -> None:
+    if call.answer.done():
+        return
+    if isinstance(answer, Exception):
+        call.answer.set_exception(answer)
+    else:
+        call.answer.set_result(answer)

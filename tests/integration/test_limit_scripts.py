@@ -1,0 +1,128 @@
+"""Calls of the limiter's scripts: together in one round trip, whatever else befalls one of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import redis.asyncio as redis
+from redis.exceptions import RedisError, ResponseError
+
+from orchestrator import keys
+from orchestrator.limits.scripts import Scripts, connect
+from tests.support.hosts import endpoint
+from tests.support.servers import redis_server
+from tests.support.wait import wait_until
+
+HELD = keys.limit_held(endpoint().id)
+
+
+@pytest.fixture
+async def client(redis_url: str) -> AsyncIterator[redis.Redis]:
+    """A client as limiters have it."""
+    made = connect(redis_url)
+    yield made
+    await made.aclose()
+
+
+async def renew(scripts: Scripts, ticket: str, *, soon: bool = True) -> None:
+    """Call one of the scripts."""
+    await scripts.call("renew", [HELD], [60_000, ticket], soon=soon)
+
+
+async def reads(client: redis.Redis) -> int:
+    """Return how often Redis has read something from anybody."""
+    return int((await client.info("stats"))["total_reads_processed"])
+
+
+async def test_calls_that_come_together_are_one_round_trip(client: redis.Redis) -> None:
+    """Forty were forty, on forty connections."""
+    scripts = Scripts(client)
+    await renew(scripts, "first")
+    before = await reads(client)
+    await asyncio.gather(*(renew(scripts, f"t{n}") for n in range(40)))
+    assert await reads(client) - before <= 3, "one, this look, and the health check there may be"
+    assert await client.zcard(HELD) == 41
+
+
+async def test_who_comes_while_one_is_under_way_goes_with_the_next(client: redis.Redis) -> None:
+    """Ten that come one after another need two; and none overtakes another, on whatever connection."""
+    scripts = Scripts(client)
+    await renew(scripts, "first")
+    before, tasks = await reads(client), []
+    for n in range(10):
+        tasks.append(asyncio.create_task(renew(scripts, f"t{n}")))
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+    assert await reads(client) - before <= 6, "many less than ten, however the loop's turns fell"
+
+
+async def test_what_is_in_no_hurry_goes_with_the_next(client: redis.Redis) -> None:
+    """Before it, as it was asked for before; or by itself a little later."""
+    scripts = Scripts(client)
+    await renew(scripts, "first")
+    later = asyncio.create_task(renew(scripts, "later", soon=False))
+    await asyncio.sleep(0)
+    before = await reads(client)
+    await scripts.call("leave", [HELD], ["later"])
+    await later
+    assert await reads(client) - before <= 3
+    assert await client.zrange(HELD, 0, -1) == [b"first"]
+    await renew(scripts, "alone", soon=False)
+    assert await client.zscore(HELD, "alone")
+
+
+async def test_a_redis_that_forgot_the_scripts_is_told_them_again(client: redis.Redis) -> None:
+    """As after each of its starts."""
+    scripts = Scripts(client)
+    await renew(scripts, "a")
+    await client.script_flush()
+    await asyncio.gather(*(renew(scripts, f"t{n}") for n in range(3)))
+    assert await client.zcard(HELD) == 4
+
+
+async def test_a_call_that_is_refused_fails_alone(client: redis.Redis) -> None:
+    """Also when the script had to be loaded first."""
+    scripts = Scripts(client)
+    await client.set("text", "no sorted set")
+    for _ in range(2):
+        await client.script_flush()
+        wrong = scripts.call("renew", ["text"], [60_000, "a"])
+        found = await asyncio.gather(wrong, renew(scripts, "b"), return_exceptions=True)
+        assert isinstance(found[0], ResponseError) and found[1] is None
+
+
+async def test_a_caller_that_is_cancelled_takes_nobody_with_it(client: redis.Redis) -> None:
+    """The round trip is everybody's."""
+    scripts = Scripts(client)
+    tasks = [asyncio.create_task(renew(scripts, f"t{n}")) for n in range(3)]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(f) for f in found] == [type(None), asyncio.CancelledError, type(None)]
+    await renew(scripts, "after")
+
+
+async def test_a_dead_redis_is_found_out_once_for_all() -> None:
+    """Who asks while the first round trip fails is not made to find out by another one."""
+    with redis_server() as server:
+        client = connect(server.url)
+        scripts = Scripts(client)
+        await renew(scripts, "a")
+        server.kill()
+        first = asyncio.create_task(renew(scripts, "b"))
+        await asyncio.sleep(0)
+        found = await asyncio.gather(first, *(renew(scripts, "c") for _ in range(5)), return_exceptions=True)
+        assert all(isinstance(f, (RedisError, OSError)) for f in found)
+        server.start()
+
+        async def answers() -> bool:
+            try:
+                await renew(scripts, "d")
+            except (RedisError, OSError):
+                return False
+            return True
+
+        await wait_until(answers)
+        await client.aclose()
