@@ -14,7 +14,8 @@ from bench.stage import Stage, database, fresh
 
 RUNS = 7
 RUNS_SLOW = 3  # they wait for the model most of the time, and so differ little
-TEXTS = 100
+TEXTS = 200  # of half as many the processor time differs by a third from run to run
+TEXTS_SLOW = 100
 SLOW, SECONDS = "_1s", 1.0  # a language model whose calls take a second
 NAMES = ("lightrag_direct", "lightrag_queue", "lightrag_defaults", "lightrag_direct_1s", "lightrag_queue_1s")
 
@@ -29,12 +30,13 @@ async def compare(on: Stage, wanted: Sequence[str]) -> None:
         async with fresh(on) as it, graph.model(seconds) as port:
             where: dict[str, Any] = {"redis_url": it.redis_url, "dsn": it.dsn, "lightrag_dsn": own, "model_port": port}
             options = graph.settings(it.directory, **where)
+            count = TEXTS_SLOW if suffix else TEXTS
             runs: dict[str, Callable[[], Awaitable[Cost]]] = {
-                "lightrag_direct": partial(graph.direct, it.directory, own, TEXTS),
-                "lightrag_queue": partial(graph.queued, it.ledger, it.redis_url, it.directory, options, TEXTS),
+                "lightrag_direct": partial(graph.direct, it.directory, own, count),
+                "lightrag_queue": partial(graph.queued, it.ledger, it.redis_url, it.directory, options, count),
             }
             if "lightrag_defaults" in wanted and not suffix:
-                runs["lightrag_defaults"] = partial(graph.direct, it.directory, own, TEXTS, "defaults")
+                runs["lightrag_defaults"] = partial(graph.direct, it.directory, own, count, "defaults")
             for n in range(RUNS_SLOW if suffix else RUNS):
                 for name in list(runs)[:: -1 if n % 2 else 1]:
                     found.setdefault(name, []).append(await runs[name]())
