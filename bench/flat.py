@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from tests.support.process import Process
 
@@ -19,8 +19,10 @@ from bench.stage import Scene, Stage, fresh
 from orchestrator.jobs import TERMINAL_JOB, Scope
 
 JOB = 100_000  # chunks: no job may have more
-QUEUED = {1_000: 15, 10_000: 5, 100_000: 3, 1_000_000: 1}
-"""Chunks queued -> how often."""
+ROUND = (1_000, 1_000, 10_000, 100_000)
+LONGEST = 1_000_000
+ROUNDS = (ROUND, ROUND, ROUND, (LONGEST,), ROUND, ROUND, ROUND)
+"""Chunks queued, one drain after another: each size meets whatever the machine is like before and after the longest."""
 PIECE = 50_000  # chunks of a long drain
 WARM_UP = 20_000
 IDLE_SECONDS = 2.0
@@ -50,7 +52,7 @@ class Drain:
 
 
 async def queue(on: Stage, wanted: Sequence[str]) -> None:
-    """Let one worker drain queues of all sizes, the million last."""
+    """Let one worker drain queues of all sizes, the million in the middle."""
     drains: dict[int, list[Drain]] = {}
     async with fresh(on) as it, durable.worker(it, batch=BATCH) as worker:
         await _drain(it, worker, WARM_UP, 0.0)
@@ -58,19 +60,19 @@ async def queue(on: Stage, wanted: Sequence[str]) -> None:
         await asyncio.sleep(IDLE_SECONDS)
         idle = (worker.cpu_seconds() - before) / IDLE_SECONDS
         memory = [rss_mb(worker.pid)]
-        for size, times in QUEUED.items():
-            drains[size] = [await _drain(it, worker, size, idle, memory) for _ in range(times)]
+        for size in chain(*ROUNDS):
+            drains.setdefault(size, []).append(await _drain(it, worker, size, idle, memory))
     cpu = {str(size): round(min(us for drain in runs for us in drain.cpu_us()), 2) for size, runs in drains.items()}
-    longest = drains[size][-1]
+    longest = drains[LONGEST][0]
     on.report.emit(
         "flat_queue",
-        per_second=size / longest.seconds,
-        cpu_us=longest.cpu_seconds / size * 1e6,
+        per_second=LONGEST / longest.seconds,
+        cpu_us=longest.cpu_seconds / LONGEST * 1e6,
         ratio=max(cpu.values()) / min(cpu.values()),
         cpu_us_by_queued=cpu,
         rss_mb={"start": memory[0], "most": max(memory), "end": memory[-1]},
         rss_ratio=round(max(memory) / memory[0], 3),
-        chunks=size,
+        chunks=LONGEST,
     )
 
 

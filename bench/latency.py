@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any
 
 from tests.support.process import program
 
@@ -13,18 +15,24 @@ from bench.report import Cost, percentiles
 from bench.stage import Scene, Stage, fresh
 
 JOBS = 200
+RUNS = 3  # the one with the middle p99 is reported: in one of several a disk may think of something else
 
 
 async def start(on: Stage, wanted: Sequence[str]) -> None:
     """Compare it with the time from XADD to a blocked reader, and with that of the commit it needs."""
     async with fresh(on) as it:
-        bare = percentiles(await raw.latencies(it.redis_url, JOBS))
-        commit = percentiles(await raw.commits(it.dsn, JOBS))
-        found, cost = await _latencies(it)
+        runs = [await _run(it) for _ in range(RUNS)]
+    on.report.emit("start_latency", **sorted(runs, key=itemgetter("p99_ms"))[RUNS // 2])
+
+
+async def _run(it: Scene) -> dict[str, Any]:
+    bare = percentiles(await raw.latencies(it.redis_url, JOBS))
+    commit = percentiles(await raw.commits(it.dsn, JOBS))
+    found, cost = await _latencies(it)
     ours = percentiles(found)
     ratio = ours["p50_ms"] / bare["p50_ms"]
     raws = {**bare, "commit": commit}
-    on.report.emit("start_latency", per_second=cost.per_second, cpu_us=cost.cpu_us, ratio=ratio, **ours, raw=raws)
+    return {"per_second": cost.per_second, "cpu_us": cost.cpu_us, "ratio": ratio, **ours, "raw": raws}
 
 
 async def _latencies(it: Scene) -> tuple[list[float], Cost]:

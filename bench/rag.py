@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
-from statistics import median
 from typing import Any
 
 from bench import graph
-from bench.report import Cost, middle
+from bench.report import Cost, middle, of_neighbours
 from bench.stage import Stage, database, fresh
 
 RUNS = 7
@@ -48,13 +47,8 @@ def _emit(on: Stage, found: Mapping[str, Sequence[Cost]], suffix: str) -> None:
     bare, wall, cpu = found["lightrag_direct"], attrgetter("seconds"), attrgetter("cpu_us")
     for name, costs in found.items():
         cost = middle(costs)
-        more: dict[str, Any] = {"cpu_ratio": round(_ratio(costs, bare, cpu), 3), "chunks": cost.chunks}
+        more: dict[str, Any] = {"cpu_ratio": round(of_neighbours(costs, bare, cpu), 3), "chunks": cost.chunks}
         if name == "lightrag_defaults":
-            more["queue_is_faster"] = round(_ratio(costs, found["lightrag_queue"], wall), 2)
-        ratio = _ratio(costs, bare, wall)
+            more["queue_is_faster"] = round(of_neighbours(costs, found["lightrag_queue"], wall), 2)
+        ratio = of_neighbours(costs, bare, wall)
         on.report.emit(name + suffix, per_second=cost.per_second, cpu_us=cost.cpu_us, ratio=ratio, **more)
-
-
-def _ratio(costs: Sequence[Cost], others: Sequence[Cost], of: Callable[[Cost], float]) -> float:
-    """Return the middle one of the ratios of runs that were neighbours: the machine was as fast for both."""
-    return median(of(a) / of(b) for a, b in zip(costs, others, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -34,6 +34,11 @@ class Cost:
 def middle(costs: Sequence[Cost]) -> Cost:
     """Return the run whose wall time is the median."""
     return sorted(costs, key=lambda c: c.seconds / c.chunks)[len(costs) // 2]
+
+
+def of_neighbours(costs: Sequence[Cost], others: Sequence[Cost], of: Callable[[Cost], float]) -> float:
+    """Return the middle one of the ratios of runs that were neighbours: the machine was as fast for both."""
+    return median(of(a) / of(b) for a, b in zip(costs, others, strict=True))
 
 
 @dataclass(slots=True)

@@ -179,6 +179,11 @@ async def test_ends_that_are_told_are_looked_up_together_and_alone(
         made.engine.on_end(name)
     assert await asyncio.wait_for(asyncio.gather(*(waiting[n] for n in names[:3])), 5) == [Result(1, 1)] * 3
     assert made.engine.asked == [names[:3]] and not any(waiting[n].done() for n in names[3:])
+    monkeypatch.setattr(completion, "GATHER_SECONDS", 60)  # for a quarter of those that wait it is not waited
+    for name in names[3:8]:
+        made.engine.rows[name].state = "processed"
+        made.engine.on_end(name)
+    assert await asyncio.wait_for(asyncio.gather(*(waiting[n] for n in names[3:8])), 5) == [Result(1, 1)] * 5
     made.engine.finish()
     over.set()
     assert await asyncio.gather(*waiting.values()) == [Result(1, 1)] * 20

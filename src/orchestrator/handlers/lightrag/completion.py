@@ -6,6 +6,7 @@ Nothing else is success: LightRAG's calls return before the work is done, and ra
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,7 +20,10 @@ if TYPE_CHECKING:  # importing it imports LightRAG
 
 log = logging.getLogger("orchestrator.lightrag")
 
-GATHER_SECONDS = 0.2  # what ends within this is looked up, settled and replaced together; the end of a run at once
+GATHER_SHARE = (
+    4  # when a quarter of all has ended it is looked up, settled and replaced together; at the end of a run all
+)
+GATHER_SECONDS = 0.4  # for no longer is that waited for
 POLL_SECONDS = 1.0  # how often all that are waited for are looked up: not every end is told
 FAILURES = 5
 OUTAGE_SECONDS = 10.0
@@ -41,7 +45,8 @@ class Completion:
         self._engine = engine
         self._waiting: dict[str, set[asyncio.Future[Result]]] = {}  # by document
         self._decided: dict[str, Watched] = {}  # by document
-        self._due: set[str] = set()  # documents that may have ended
+        self._ended: set[str] = set()  # documents whose end was told
+        self._fresh: set[str] = set()  # documents just admitted: their end may have been told before
         self._look = asyncio.Event()
         engine.on_end = self.look
 
@@ -72,11 +77,12 @@ class Completion:
         """The document was admitted; the status of `decided_by` tells its end."""
         if doc_id in self._waiting:
             self._decided[doc_id] = Watched(decided_by)
-            self.look(decided_by)
+            self._fresh.add(decided_by)
+            self._look.set()
 
     def look(self, doc_id: str) -> None:
-        """Look soon: the document may have ended."""
-        self._due.add(doc_id)
+        """Look soon: the document has ended."""
+        self._ended.add(doc_id)
         self._look.set()
 
     def fail(self, doc_id: str, error: RetryError | RejectError) -> None:
@@ -114,9 +120,13 @@ class Completion:
                 await self._look.wait()
         except TimeoutError:
             return None
-        await asyncio.sleep(GATHER_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GATHER_SECONDS):
+                while len(self._ended) * GATHER_SHARE < len(self._decided):
+                    self._look.clear()
+                    await self._look.wait()
         self._look.clear()
-        due, self._due = self._due, set()
+        due, self._ended, self._fresh = self._ended | self._fresh, set(), set()
         return None if failures else due
 
     async def check(self, only: set[str] | None = None, *, at_rest: bool = False) -> int:
