@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,6 +11,8 @@ import redis.asyncio as redis
 from redis.exceptions import RedisError, ResponseError
 
 from orchestrator import keys
+from orchestrator.limits import scripts as limit_scripts
+from orchestrator.limits.book import Book
 from orchestrator.limits.scripts import Scripts, connect
 from tests.support.hosts import endpoint
 from tests.support.servers import redis_server
@@ -125,4 +128,23 @@ async def test_a_dead_redis_is_found_out_once_for_all() -> None:
             return True
 
         await wait_until(answers)
+        await client.aclose()
+
+
+async def test_an_answer_that_comes_too_late_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis is stopped for longer than it is waited for: the next call gets its own answer, not the former's."""
+    with redis_server() as server:
+        client = connect(server.url)
+        scripts, book = Scripts(client), Book(Scripts(client), endpoint())
+        await book.acquire("a", 1)
+        await renew(scripts, "a")
+        monkeypatch.setattr(limit_scripts, "ANSWER_SECONDS", 0.1)
+        assert server.process is not None
+        server.process.send_signal(signal.SIGSTOP)
+        with pytest.raises(TimeoutError):
+            await scripts.call("settle", [keys.limit(endpoint().id), HELD], ["a", "nothing", 0, 0, 0, 0, 0, 16, 60])
+        server.process.send_signal(signal.SIGCONT)
+        monkeypatch.setattr(limit_scripts, "ANSWER_SECONDS", 5.0)
+        assert await scripts.call("renew", [HELD], [60_000, "b"]) is None, "a settle answers with a list"
+        assert (await book.acquire("c", 1)).granted
         await client.aclose()

@@ -21,10 +21,10 @@ _NAMES = ("acquire", "settle", "adjust", "renew", "leave")
 
 
 def connect(url: str) -> redis.Redis:
-    """Return a client of `url` that gives up soon, not yet connected."""
+    """Return a client of `url`, not yet connected. It waits for answers without end: Scripts does not."""
     return redis.Redis.from_url(
         url,
-        socket_timeout=ANSWER_SECONDS,
+        socket_timeout=None,  # with one redis-py makes a task of whatever it sends
         socket_connect_timeout=ANSWER_SECONDS,
         health_check_interval=30,
         retry=Retry(NoBackoff(), 1),
@@ -58,8 +58,8 @@ class Scripts:
     async def call(self, name: str, keys: Sequence[str], args: Sequence[Any], *, soon: bool = True) -> Any:
         """Return what the script returns; unless `soon`, it is called ten milliseconds later, or with the next.
 
-        Raises what redis-py raises; that a round trip failed is told to those who wait for the next one, too. A caller
-        that is cancelled may have called all the same.
+        Raises what redis-py raises, or TimeoutError when Redis is silent for two seconds; that a round trip failed is
+        told to those who wait for the next one, too. A caller that is cancelled may have called all the same.
         """
         loop = asyncio.get_running_loop()
         call = _Call(name, keys, args, loop.create_future())
@@ -97,7 +97,8 @@ class Scripts:
             pipe.script_load(script.script)
         for call in calls:
             pipe.evalsha(self._scripts[call.name].sha, len(call.keys), *call.keys, *call.args)
-        answers = (await pipe.execute(raise_on_error=False))[len(loads) :]
+        async with asyncio.timeout(ANSWER_SECONDS):
+            answers = (await pipe.execute(raise_on_error=False))[len(loads) :]
         self._loaded = not any(isinstance(answer, NoScriptError) for answer in answers)
         for call, answer in zip(calls, answers, strict=True):
             if isinstance(answer, NoScriptError):  # Redis began anew
@@ -107,7 +108,8 @@ class Scripts:
 
     async def _again(self, call: _Call) -> None:
         try:
-            _tell(call, await self._scripts[call.name](call.keys, call.args))
+            async with asyncio.timeout(ANSWER_SECONDS):
+                _tell(call, await self._scripts[call.name](call.keys, call.args))
         except ResponseError as error:
             _tell(call, error)
 
