@@ -139,7 +139,7 @@ def postgres_server(**settings: str) -> Iterator[Server]:
             install = _copy(install, data.parent)
         initdb = [str(install / "bin/initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
         environment = {"PATH": os.environ["PATH"], "HOME": pwd.getpwuid(os.geteuid()).pw_dir, "LC_ALL": "C.UTF-8"}
-        initdb += ["--locale=C.UTF-8", "--no-sync"]
+        initdb += ["--locale=C.UTF-8", "--lc-collate=C", "--no-sync"]  # as the role makes our databases
         subprocess.run(initdb, check=True, capture_output=True, user=owner, env=environment, cwd=data)
         options = {
             "listen_addresses": "127.0.0.1",

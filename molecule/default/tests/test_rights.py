@@ -37,6 +37,12 @@ def test_no_role_of_a_service_changes_the_schema(deployed: Deployed, component: 
     assert refusals(deployed, component, DDL) == len(DDL)
 
 
+def test_ids_are_compared_byte_by_byte(deployed: Deployed) -> None:
+    """By the rules of the host's C library an index is wrong once that has another version, as on Debian's next."""
+    query = "SELECT datcollate FROM pg_database WHERE datname IN ('orchestrator', 'lightrag')"
+    assert deployed.psql(query).split() == ["C", "C"]
+
+
 @pytest.mark.parametrize("component", ["supervisor", "cli"])
 def test_who_only_looks_cannot_write(deployed: Deployed, component: str) -> None:
     """The pulse and the command line read."""
