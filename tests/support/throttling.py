@@ -18,7 +18,7 @@ class Gate:
     capacity: int
     latency: float = 0.05
     retry_after: float | None = None  # what a 429 says, if anything
-    queues: bool = False  # instead of refusing: they wait at the server
+    queues: bool = False  # instead of refusing: they wait at the server, and go in the order they came
     hangs: bool = False  # what is let in does not end while this is so
     requests_per_minute: int = 0  # in any minute; 0: no cap
     tokens_per_minute: int = 0
@@ -28,6 +28,7 @@ class Gate:
     taken: list[tuple[float, int]] = field(default_factory=list)  # when a call was let in, with how many tokens
     refused_at: float = 0.0  # when the last one was not
     _at_work: int = 0
+    _queue: list[object] = field(default_factory=list)
     _free: threading.Condition = field(default_factory=threading.Condition)
 
     @property
@@ -44,8 +45,11 @@ class Gate:
     def admitted(self, tokens: int = 0) -> Iterator[bool]:
         """Give whether a call is let in; if so, it takes its time."""
         with self._free:
-            while self.queues and self._at_work >= self.capacity:
+            turn = object()
+            self._queue.append(turn)
+            while self.queues and (self._at_work >= self.capacity or self._queue[0] is not turn):
                 self._free.wait(0.05)
+            self._queue.remove(turn)
             admitted = self._at_work < self.capacity and self._within_caps(tokens)
             if admitted:
                 self._at_work += 1
@@ -65,7 +69,7 @@ class Gate:
                 with self._free:
                     self._at_work -= 1
                     self.answered += 1
-                    self._free.notify()
+                    self._free.notify_all()
 
     def _within_caps(self, tokens: int) -> bool:
         if not (self.requests_per_minute or self.tokens_per_minute):
