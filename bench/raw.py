@@ -66,7 +66,7 @@ async def commits(dsn: str, count: int) -> list[float]:
     connection = await asyncpg.connect(dsn)
     found: list[float] = []
     try:
-        await connection.execute("CREATE TABLE bench_commits (n int)")
+        await connection.execute("CREATE TABLE IF NOT EXISTS bench_commits (n int)")
         for n in range(count):
             await asyncio.sleep(0.005)  # as often as the entries above
             began = time.perf_counter()

@@ -117,14 +117,14 @@ async def test_a_dead_redis_stops_no_call(monkeypatch: pytest.MonkeyPatch, caplo
 
 async def test_a_silent_redis_holds_a_call_up_only_for_moments(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is stopped, and answers nothing: the first call finds that out for all."""
-    monkeypatch.setattr(scripts, "ANSWER_SECONDS", 0.2)
-    monkeypatch.setattr(limiter, "AWAY_SECONDS", 1000)
     with redis_server() as server:
         async with AsyncExitStack() as stack:
             hosts = Hosts(server.url, stack)
             a = hosts.host()
             await hosts.call(a)
             await wait_until(hosts.nothing_held)
+            monkeypatch.setattr(scripts, "ANSWER_SECONDS", 0.2)
+            monkeypatch.setattr(limiter, "AWAY_SECONDS", 1000)
             asked = calls_of(monkeypatch, book.Book, "acquire")
             _signal(server, "SIGSTOP")
             try:

@@ -50,6 +50,7 @@ class Gate:
             while self.queues and (self._at_work >= self.capacity or self._queue[0] is not turn):
                 self._free.wait(0.05)
             self._queue.remove(turn)
+            self._free.notify_all()  # there may be room for the next one, too
             admitted = self._at_work < self.capacity and self._within_caps(tokens)
             if admitted:
                 self._at_work += 1

@@ -52,7 +52,7 @@ class Ended:
 
 
 class Book:
-    """The permits all processes share. Methods raise what redis-py raises."""
+    """The permits all processes share. Methods raise what redis-py raises, or TimeoutError."""
 
     def __init__(self, scripts: Scripts, endpoint: Endpoint) -> None:
         self._endpoint = endpoint

@@ -81,7 +81,7 @@ class Completion:
             self._look.set()
 
     def look(self, doc_id: str) -> None:
-        """Look soon: the document has ended."""
+        """Look soon: the document is said to have ended."""
         self._ended.add(doc_id)
         self._look.set()
 
@@ -120,14 +120,24 @@ class Completion:
                 await self._look.wait()
         except TimeoutError:
             return None
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GATHER_SECONDS):
-                while len(self._ended) * GATHER_SHARE < len(self._decided):
-                    self._look.clear()
-                    await self._look.wait()
+        if failures:
+            await asyncio.sleep(GATHER_SECONDS)
+        else:
+            await self._gather()
         self._look.clear()
         due, self._ended, self._fresh = self._ended | self._fresh, set(), set()
         return None if failures else due
+
+    async def _gather(self) -> None:
+        """Wait until a share of what is waited for is said to have ended, but not for long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GATHER_SECONDS):
+                while self._decided:
+                    ended = self._ended & {watched.by for watched in self._decided.values()}
+                    if len(ended) * GATHER_SHARE >= len(self._decided):
+                        return
+                    self._look.clear()
+                    await self._look.wait()
 
     async def check(self, only: set[str] | None = None, *, at_rest: bool = False) -> int:
         """Resolve what has ended and return how many that were; `at_rest`: no run is under way.
