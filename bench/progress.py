@@ -6,13 +6,12 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
-from operator import itemgetter
 from typing import Any
 
 from tests.support.process import program
 
 from bench.api import KIND, Api, api, document
-from bench.report import percentiles
+from bench.report import middle_p99, percentiles
 from bench.stage import Scene, Stage, fresh
 from orchestrator.jobs import TERMINAL_JOB
 
@@ -27,7 +26,7 @@ async def read(on: Stage, wanted: Sequence[str]) -> None:
     """Ask from the first chunk of a job to its last; of several jobs the one with the middle p99 is reported."""
     async with fresh(on) as it, api(it) as client:
         runs = [await _run(it, client) for _ in range(RUNS)]
-    on.report.emit("progress_read", cpu_us=None, ratio=None, **sorted(runs, key=itemgetter("p99_ms"))[RUNS // 2])
+    on.report.emit("progress_read", cpu_us=None, ratio=None, **middle_p99(runs))
 
 
 async def _run(it: Scene, client: Api) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from statistics import median
 from typing import Any
 
@@ -34,6 +35,11 @@ class Cost:
 def middle(costs: Sequence[Cost]) -> Cost:
     """Return the run whose wall time is the median."""
     return sorted(costs, key=lambda c: c.seconds / c.chunks)[len(costs) // 2]
+
+
+def middle_p99(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the run whose p99 is the median: in one of several a disk may think of something else."""
+    return sorted(runs, key=itemgetter("p99_ms"))[len(runs) // 2]
 
 
 def of_neighbours(costs: Sequence[Cost], others: Sequence[Cost], of: Callable[[Cost], float]) -> float:

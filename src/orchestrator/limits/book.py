@@ -61,10 +61,7 @@ class Book:
         self._waiting, self._asked = keys.limit_waiting(endpoint.id), keys.limit_asked(endpoint.id)
         requests = rules.bucket(endpoint.requests_per_minute)
         self._tokens = rules.bucket(endpoint.tokens_per_minute)
-        self._caps = (
-            *(requests.capacity, requests.per_second / 1000),
-            *(self._tokens.capacity, self._tokens.per_second / 1000),
-        )
+        self._caps = [part for cap in (requests, self._tokens) for part in (cap.capacity, cap.per_second / 1000)]
         self._about = (endpoint.id, endpoint.about)
 
     async def acquire(self, ticket: str, tokens: int) -> Reply:

@@ -20,10 +20,9 @@ if TYPE_CHECKING:  # importing it imports LightRAG
 
 log = logging.getLogger("orchestrator.lightrag")
 
-GATHER_SHARE = (
-    4  # when a quarter of all has ended it is looked up, settled and replaced together; at the end of a run all
-)
-GATHER_SECONDS = 0.4  # for no longer is that waited for
+GATHER_SHARE = 4
+"""A quarter of what is waited for is looked up, settled and replaced together; at the end of a run all that is left."""
+GATHER_SECONDS = 0.4  # for no longer is a quarter waited for
 POLL_SECONDS = 1.0  # how often all that are waited for are looked up: not every end is told
 FAILURES = 5
 OUTAGE_SECONDS = 10.0
