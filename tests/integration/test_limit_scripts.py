@@ -30,9 +30,9 @@ async def client(redis_url: str) -> AsyncIterator[redis.Redis]:
     await made.aclose()
 
 
-async def renew(scripts: Scripts, ticket: str, *, soon: bool = True) -> None:
+async def renew(scripts: Scripts, ticket: str) -> None:
     """Call one of the scripts."""
-    await scripts.call("renew", [HELD], [60_000, ticket], soon=soon)
+    await scripts.call("renew", [HELD], [60_000, ticket])
 
 
 async def test_calls_that_come_together_are_one_round_trip(
@@ -59,24 +59,6 @@ async def test_who_comes_while_one_is_under_way_goes_with_the_next(
         await asyncio.sleep(0)
     await asyncio.gather(*tasks)
     assert sent.begun <= 5, "many less than ten, however the loop's turns fell"
-
-
-async def test_what_is_in_no_hurry_goes_with_the_next(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before it, as it was asked for before; or by itself a little later."""
-    monkeypatch.setattr(limit_scripts, "LINGER_SECONDS", 60.0)
-    scripts = Scripts(client)
-    await renew(scripts, "first")
-    sent = calls_of(monkeypatch, Scripts, "_send")
-    later = asyncio.create_task(renew(scripts, "later", soon=False))
-    for _ in range(5):  # it could be on its way by now
-        await asyncio.sleep(0)
-    await scripts.call("leave", [HELD], ["later"])
-    await later
-    assert sent.begun == 1
-    assert await client.zrange(HELD, 0, -1) == [b"first"]
-    monkeypatch.setattr(limit_scripts, "LINGER_SECONDS", 0.01)
-    await renew(scripts, "alone", soon=False)
-    assert await client.zscore(HELD, "alone")
 
 
 async def test_a_redis_that_forgot_the_scripts_is_told_them_again(client: redis.Redis) -> None:
@@ -146,7 +128,7 @@ async def test_an_answer_that_comes_too_late_is_nobodys(monkeypatch: pytest.Monk
         assert server.process is not None
         server.process.send_signal(signal.SIGSTOP)
         with pytest.raises(TimeoutError):
-            await scripts.call("settle", [keys.limit(endpoint().id), HELD], ["a", "nothing", 0, 0, 0, 0, 0, 16, 60])
+            await scripts.call("settle", [keys.limit(endpoint().id), HELD], ["a", "nothing", 0, "", 0, 0, 0, 16, 60])
         server.process.send_signal(signal.SIGCONT)
         monkeypatch.setattr(limit_scripts, "ANSWER_SECONDS", 5.0)
         assert await scripts.call("renew", [HELD], [60_000, "b"]) is None, "a settle answers with a list"

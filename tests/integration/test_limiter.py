@@ -11,7 +11,6 @@ import pytest
 
 from orchestrator import keys
 from orchestrator.errors import ThrottledError
-from orchestrator.limits.book import Book, Ended
 from orchestrator.limits.view import limits_of
 from tests.support.hosts import Hosts, endpoint
 from tests.support.wait import wait_until
@@ -158,34 +157,6 @@ async def test_every_key_has_a_lifetime(hosts: Hosts) -> None:
         for name in names:
             assert 0 < await hosts.client.ttl(name) <= 3600, name
     await waiting
-
-
-async def test_only_what_somebody_waits_for_is_given_back_at_once(
-    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The rest only has to be counted, and goes with the next call that asks."""
-    told, settle = list[bool](), Book.settle
-
-    async def noted(book: Book, ended: Ended, *, soon: bool) -> None:
-        told.append(soon)
-        await settle(book, ended, soon=soon)
-
-    monkeypatch.setattr(Book, "settle", noted)
-    a, over = hosts.host(endpoint(ceiling=1)), asyncio.Event()
-
-    async def stalled() -> bool:
-        return a.stalled_seconds > 0
-
-    first = asyncio.create_task(hosts.call(a, until=over))
-    await wait_until(lambda: hosts.has_held(1))
-    second = asyncio.create_task(hosts.call(a))
-    await wait_until(stalled)
-    over.set()
-    await asyncio.gather(first, second)
-    async with a.permit(1, patience=5) as permit:
-        permit.refused()
-    await wait_until(hosts.nothing_held)
-    assert told == [True, False, True], "waited for; not waited for; refused"
 
 
 async def test_an_operator_sees_what_waits_and_why(hosts: Hosts) -> None:

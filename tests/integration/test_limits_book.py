@@ -49,7 +49,7 @@ async def test_what_is_told_again_counts_once(client: redis.Redis, outcome: Outc
     before = await state(client, "tokens")
     ended = Ended("a", outcome, granted.at, took=0.5, tokens_left=100)
     for _ in range(2):
-        await book.settle(ended, soon=True)
+        await book.settle(ended)
     assert await state(client, "tokens") == before + 100
     assert (await state(client, "answers"), await state(client, "refused")) in ((1, 0), (0, 1))
     assert await client.zcard(keys.limit_held(SEVERAL.id)) == 0, "the permit is free"

@@ -35,6 +35,7 @@ class Reply:
     used: int  # calls under way, the granted one included
     limit: int
     before: int = 0  # how many asked before
+    waiting: int = 0  # how many wait all the same, when it is granted
     wait_seconds: float | None = None  # None: until somebody gives a permit back
     blocked_seconds: float = 0.0
 
@@ -45,10 +46,16 @@ class Ended:
 
     ticket: str
     outcome: Outcome
-    began: float  # the book's time when it was granted
+    began: float  # by the book's time
     took: float
     blocked_seconds: float = 0.0  # for so long the endpoint wants no calls
     tokens_left: int = 0  # asked for and not used; negative when it used more
+    earlier: tuple[float, ...] = ()  # seconds of the calls answered before under the same ticket
+
+    @property
+    def answers(self) -> list[float]:
+        """Return the seconds of all that were answered under the ticket, the latest first."""
+        return [*([self.took] if self.outcome is Outcome.ANSWERED else []), *reversed(self.earlier)]
 
 
 class Book:
@@ -66,7 +73,7 @@ class Book:
 
     async def acquire(self, ticket: str, tokens: int) -> Reply:
         """Ask for a permit; who is not granted one keeps its place for ten seconds."""
-        granted, now, used, limit, before, wait, blocked = await self._scripts.call(
+        granted, now, used, limit, others, wait, blocked = await self._scripts.call(
             "acquire",
             [self._state, self._held, self._waiting, self._asked, keys.LIMIT_INDEX],
             [
@@ -75,14 +82,13 @@ class Book:
             ],
         )  # fmt: skip
         waits = None if wait < 0 else wait / 1000
-        return Reply(bool(granted), now / 1000, used, limit, before, waits, blocked / 1000)
+        before, waiting = (0, others) if granted else (others, 0)
+        return Reply(bool(granted), now / 1000, used, limit, before, waiting, waits, blocked / 1000)
 
-    async def settle(self, ended: Ended, *, soon: bool) -> None:
-        """Give a permit back, at once or with what is asked for next within ten milliseconds.
-
-        When a window of answers is over, or the call was refused, the limit is looked at.
-        """
-        took, blocked = int(ended.took * 1000), int(min(ended.blocked_seconds, STATE_SECONDS) * 1000)
+    async def settle(self, ended: Ended) -> None:
+        """Give a permit back; when a window of answers is over, or the call was refused, the limit is looked at."""
+        took = ",".join(str(int(seconds * 1000)) for seconds in ended.answers)
+        blocked = int(min(ended.blocked_seconds, STATE_SECONDS) * 1000)
         found = await self._scripts.call(
             "settle",
             [self._state, self._held],
@@ -90,7 +96,6 @@ class Book:
                 ended.ticket, ended.outcome.value, int(ended.began * 1000), took, blocked, ended.tokens_left,
                 self._tokens.capacity, rules.SAMPLES, STATE_SECONDS,
             ],
-            soon=soon,
         )  # fmt: skip
         if len(found) > 1:
             await self._adjust(ended, found[0] / 1000, found[1], _state(found[2:]))

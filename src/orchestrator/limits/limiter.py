@@ -15,11 +15,13 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from orchestrator.errors import ThrottledError
-from orchestrator.limits.book import ASK_SECONDS, LEASE_SECONDS, Book, Ended, Outcome, Reply
+from orchestrator.limits.book import ASK_SECONDS, LEASE_SECONDS, Book, Ended, Reply
 from orchestrator.limits.endpoint import Endpoint
 from orchestrator.limits.local import LocalBook
+from orchestrator.limits.permit import CALLS, Grant, Permit
 from orchestrator.limits.reason import WAITING, reason
 from orchestrator.limits.scripts import Scripts
+from orchestrator.limits.spares import Spares
 from orchestrator.tasks import end
 
 log = logging.getLogger("orchestrator.limits")
@@ -31,40 +33,6 @@ GIVEN_UP_SECONDS = 10.0  # when to come again after waiting in vain
 AWAY = (RedisError, OSError, TimeoutError)
 
 
-class Permit:
-    """Leave to make one call. What the call says about the endpoint is noted on it."""
-
-    def __init__(self, ticket: str, tokens: int, reply: Reply, *, shared: bool) -> None:
-        self.ticket = ticket
-        self.shared = shared
-        self._tokens = tokens
-        self._reply = reply
-        self._began = time.monotonic()
-        self._outcome = Outcome.NOTHING
-        self._blocked_seconds = 0.0
-        self._tokens_left = 0
-
-    def answered(self, tokens: int) -> None:
-        """The endpoint answered, and used so many tokens."""
-        self._outcome = Outcome.ANSWERED
-        self._tokens_left = self._tokens - tokens
-
-    def refused(self, blocked_seconds: float = 0.0) -> None:
-        """The endpoint is at its limit; it wants no call from anybody for so long."""
-        self._outcome = Outcome.REFUSED
-        self._blocked_seconds = blocked_seconds
-
-    @property
-    def is_refused(self) -> bool:
-        """Return whether the call was."""
-        return self._outcome is Outcome.REFUSED
-
-    def ended(self) -> Ended:
-        """Return what came of the call."""
-        took = time.monotonic() - self._began
-        return Ended(self.ticket, self._outcome, self._reply.at, took, self._blocked_seconds, self._tokens_left)
-
-
 class Limiter:
     """One for an endpoint and process. Without scripts, or while Redis is away, it limits this process alone."""
 
@@ -72,6 +40,9 @@ class Limiter:
         self.endpoint = endpoint
         self._book = Book(scripts, endpoint) if scripts is not None else None
         self._local = LocalBook(endpoint)
+        self._spares = Spares(self._give_to_book)
+        # each call counts where there are caps a minute
+        self._calls = 1 if endpoint.requests_per_minute or endpoint.tokens_per_minute else CALLS
         self._shared: set[str] = set()  # tickets of ours that the shared book may know
         self._away_until = 0.0
         self._said = False
@@ -95,7 +66,13 @@ class Limiter:
 
         Raises ThrottledError when there can be none within `patience` seconds. Cancelled, it leaves nothing behind.
         """
-        permit = await self._acquire(tokens, patience, waiting)
+        grant = self._spares.take()
+        if grant is not None:
+            self._local.hold(grant.ticket)
+        else:
+            grant = await self._acquire(tokens, patience, waiting)
+        self._keep_leases()
+        permit = Permit(grant, tokens)
         try:
             yield permit
         finally:
@@ -111,17 +88,19 @@ class Limiter:
 
     async def close(self) -> None:
         """Wait until everything is given back. The client is the caller's to close."""
+        self._spares.clear()
         if self._keeper is not None:
             await end([self._keeper])
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=ASK_SECONDS)
 
-    async def _acquire(self, tokens: int, patience: float, waiting: Callable[[str], None]) -> Permit:
+    async def _acquire(self, tokens: int, patience: float, waiting: Callable[[str], None]) -> Grant:
         ticket, deadline = token_hex(8), time.monotonic() + patience
         asked: asyncio.Task[tuple[Reply, bool]] | None = None
         try:
             async with AsyncExitStack() as stack:
                 while True:
+                    self._spares.clear()  # what has to be given back goes in the same round trip
                     # to its end, even when we are cancelled: what it may have been granted must be given back
                     asked = asyncio.create_task(self._ask(ticket, tokens))
                     reply, shared = await asyncio.shield(asked)
@@ -136,9 +115,7 @@ class Limiter:
         except BaseException:
             self._begin(self._forget(ticket, asked))
             raise
-        if self._keeper is None or self._keeper.done():
-            self._keeper = asyncio.create_task(self._keep(), name=f"permits of {self.endpoint.kind}")
-        return Permit(ticket, tokens, reply, shared=shared)
+        return Grant(ticket, reply, shared=shared, calls=self._calls)
 
     async def _ask(self, ticket: str, tokens: int) -> tuple[Reply, bool]:
         """Ask the shared book, or our own when that does not answer: a call never fails for want of Redis."""
@@ -168,6 +145,7 @@ class Limiter:
     def _queued(self, ticket: str) -> Iterator[asyncio.Event]:
         """Give what is set when something was given back in this process and it is the ticket's turn to ask."""
         wake = self._wakes[ticket] = asyncio.Event()
+        self._spares.clear()  # of calls that ended while it asked
         try:
             with self._stalling():
                 yield wake
@@ -199,21 +177,27 @@ class Limiter:
         return f"{kind}: {reply.used} of {reply.limit} calls under way, {reply.before} before this one"
 
     def _give_back(self, permit: Permit) -> asyncio.Task[None] | None:
-        ended = permit.ended()
+        ended, grant = permit.end(), permit.grant
         self._local.settle(ended)
-        if permit.ticket in self._shared:
-            # nobody hurries for what only has to be counted; one refused, or one that is waited for, cannot wait
-            soon = permit.is_refused or bool(self._wakes)
-            return self._begin(self._settle(ended, shared=permit.shared, soon=soon))
-        self._wake_next()
-        return None
+        if grant.ticket not in self._shared:
+            self._wake_next()
+            return None
+        if permit.is_refused:
+            self._spares.clear()  # no call is made any more that has not found the endpoint blocked
+        elif grant.shared and not (self._said or self._wakes or grant.reply.waiting):
+            self._spares.put(grant, ended)
+            return None
+        return self._give_to_book(grant, ended)
 
-    async def _settle(self, ended: Ended, *, shared: bool, soon: bool) -> None:
+    def _give_to_book(self, grant: Grant, ended: Ended) -> asyncio.Task[None]:
+        return self._begin(self._settle(ended, shared=grant.shared))
+
+    async def _settle(self, ended: Ended, *, shared: bool) -> None:
         """Tell the shared book; one that does not answer is told nothing, and forgets the permit with its lease."""
         self._shared.discard(ended.ticket)
         if self._book is not None and time.monotonic() >= self._away_until:
             try:
-                await (self._book.settle(ended, soon=soon) if shared else self._book.leave([ended.ticket]))
+                await (self._book.settle(ended) if shared else self._book.leave([ended.ticket]))
             except AWAY as error:
                 self._lost(error)
         self._wake_next()
@@ -231,6 +215,10 @@ class Limiter:
                 await self._book.leave([ticket])
         self._wake_next()
 
+    def _keep_leases(self) -> None:
+        if self._keeper is None or self._keeper.done():
+            self._keeper = asyncio.create_task(self._keep(), name=f"permits of {self.endpoint.kind}")
+
     async def _keep(self) -> None:
         """Renew what is held, as long as anything is."""
         while self._local.held:
@@ -242,7 +230,7 @@ class Limiter:
             try:
                 await self._book.renew(tickets)
                 # given back in the meantime: what was renewed must not stay until its lease ends
-                if over := [t for t in tickets if t not in self._local.held]:
+                if over := [t for t in tickets if t not in self._shared]:
                     await self._book.leave(over)
             except AWAY as error:
                 self._lost(error)
@@ -255,6 +243,7 @@ class Limiter:
         self._away_until = time.monotonic() + AWAY_SECONDS
         if not self._said:
             self._said = True
+            self._spares.clear()  # from now on our own book says how many calls may be made
             log.warning(
                 "Redis is away: model calls are limited by each process alone",
                 extra={"endpoint": self.endpoint.kind, "limit": self._local.limit, "error": type(error).__name__},

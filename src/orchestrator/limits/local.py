@@ -34,6 +34,10 @@ class LocalBook:
         share = reply.limit * len(self.held) / max(1, reply.used)
         self._state = replace(self._state, limit=rules.bounded(share, self._endpoint.ceiling))
 
+    def hold(self, ticket: str) -> None:
+        """One more call is made under what the shared book granted."""
+        self.held[ticket] = None
+
     def acquire(self, ticket: str, tokens: int) -> Reply:
         """Ask for a permit; who is not granted one keeps its place until it leaves."""
         now = time.monotonic()
@@ -47,7 +51,7 @@ class LocalBook:
         elif before < free:
             wait = max(self._requests.wait(now, before + 1), self._tokens.wait(now, tokens * (before + 1)))
         if wait != 0.0:
-            return Reply(False, now, len(self.held), self._state.limit, before, wait, blocked)
+            return Reply(False, now, len(self.held), self._state.limit, before, 0, wait, blocked)
         del self._waiting[ticket]
         self.held[ticket] = None
         self._requests.take(now, 1)

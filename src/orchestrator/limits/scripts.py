@@ -14,7 +14,6 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, ResponseError
 
 ANSWER_SECONDS = 2.0  # Redis must not hold up a call that it only counts
-LINGER_SECONDS = 0.01  # for so long a call that nobody waits for looks out for others to go with
 MOST = 64  # calls in one round trip
 
 _NAMES = ("acquire", "settle", "adjust", "renew", "leave")
@@ -50,12 +49,10 @@ class Scripts:
         }
         self._loaded = False  # by us, into the Redis there was then
         self._due: list[_Call] = []
-        self._hurry = False  # somebody waits for what is due
-        self._timer: asyncio.TimerHandle | None = None
         self._trips: asyncio.Task[None] | None = None
 
-    async def call(self, name: str, keys: Sequence[str], args: Sequence[Any], *, soon: bool = True) -> Any:
-        """Return what the script returns; unless `soon`, it is called ten milliseconds later, or with the next.
+    async def call(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Return what the script returns.
 
         Raises what redis-py raises, or TimeoutError when Redis is silent for two seconds; that a round trip failed is
         told to those who wait for the next one, too. A caller that is cancelled may have called all the same.
@@ -63,31 +60,20 @@ class Scripts:
         loop = asyncio.get_running_loop()
         call = _Call(name, keys, args, loop.create_future())
         self._due.append(call)
-        if soon:
-            self._go()
-        elif self._timer is None:
-            self._timer = loop.call_later(LINGER_SECONDS, self._go)
+        if self._trips is None or self._trips.done():
+            self._trips = loop.create_task(self._travel())
         return await call.answer
 
-    def _go(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._hurry = True
-        if self._trips is None or self._trips.done():
-            self._trips = asyncio.get_running_loop().create_task(self._travel())
-
     async def _travel(self) -> None:
-        while self._hurry:
+        while self._due:
             calls, self._due = self._due[:MOST], self._due[MOST:]
-            self._hurry = bool(self._due)
             try:
                 await self._send(calls)
             except Exception as error:
                 # whoever asked meanwhile would only find out the same, one after another
                 for call in (*calls, *self._due):
                     _tell(call, error)
-                self._due, self._hurry = [], False
+                self._due = []
 
     async def _send(self, calls: Sequence[_Call]) -> None:
         pipe = self._client.pipeline(transaction=False)

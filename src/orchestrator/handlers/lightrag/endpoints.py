@@ -22,8 +22,9 @@ from orchestrator.handlers.lightrag.accounts import Accounts
 from orchestrator.handlers.lightrag.clients import BINDINGS, Chat, Embedded, Messages
 from orchestrator.handlers.lightrag.faults import CLIENT_ERRORS, Fault, Kind, fault
 from orchestrator.handlers.lightrag.prices import Prices, estimate
-from orchestrator.limits.limiter import Limiter, Permit
+from orchestrator.limits.limiter import Limiter
 from orchestrator.limits.pair import Limiters
+from orchestrator.limits.permit import Permit
 from orchestrator.limits.reason import NO_CREDENTIALS, NO_MODEL, TEXT_REFUSED, reason
 from orchestrator.settings import LightRAGSettings
 

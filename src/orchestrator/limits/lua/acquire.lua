@@ -3,7 +3,8 @@
 -- KEYS[1] state, KEYS[2] held, KEYS[3] waiting, KEYS[4] asked, KEYS[5] index
 -- ARGV: 1 ticket, 2 lease ms, 3 ceiling, 4 initial, 5 tokens, 6 and 7 requests at once and per ms, 8 and 9 tokens at
 -- once and per ms, 10 endpoint, 11 about it, 12 how long a ticket waits in ms, 13 how long the state lives in s
--- Returns granted, now in ms, calls under way, limit, how many come before, ms to wait (-1: unknown), ms blocked.
+-- Returns granted, now in ms, calls under way, limit, how many come before (granted: how many wait), ms to wait
+-- (-1: unknown), ms blocked.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local ticket, ceiling, life = ARGV[1], tonumber(ARGV[3]), ARGV[13]
@@ -39,7 +40,7 @@ end
 local limit = math.min(tonumber(known[1]), ceiling)
 local used = redis.call('ZCARD', KEYS[2])
 if redis.call('ZSCORE', KEYS[2], ticket) then
-    return {1, now, used, limit, 0, 0, 0} -- asked again, because the answer was lost: it must not wait for itself
+    return {1, now, used, limit, redis.call('ZCARD', KEYS[3]), 0, 0} -- asked again, because the answer was lost: it must not wait for itself
 end
 local before = redis.call('ZRANK', KEYS[3], ticket) or redis.call('ZCARD', KEYS[3])
 local blocked = math.max(0, number(known[3], 0) - now)
@@ -84,4 +85,4 @@ end
 if token_capacity > 0 then
     redis.call('HSET', KEYS[1], 'tokens', tokens - ARGV[5], 'tokens_at', now)
 end
-return {1, now, used + 1, limit, 0, 0, 0}
+return {1, now, used + 1, limit, redis.call('ZCARD', KEYS[3]), 0, 0}

@@ -1,7 +1,7 @@
--- Give a permit back and note what came of the call.
+-- Give a permit back and note what came of the call, and of those made before under the same ticket.
 -- KEYS[1] state, KEYS[2] held
--- ARGV: 1 ticket, 2 outcome (answered, refused, nothing), 3 when the call began in ms, 4 how long it took in ms, 5 ms for
--- which nobody may call, 6 tokens asked for and not used, 7 tokens at once, 8 answers kept, 9 how long the state lives in s
+-- ARGV: 1 ticket, 2 outcome (answered, refused, nothing), 3 when the call began in ms, 4 how long each took that
+-- was answered in ms, the latest first, 5 ms for which nobody may call, 6 tokens asked for and not used, 7 tokens at once, 8 answers kept, 9 how long the state lives in s
 -- Returns now in ms, and, when the limit is to be looked at, version, limit, peak, answers, changed_at, too_much,
 -- baseline in ms, the latest answers in ms.
 local time = redis.call('TIME')
@@ -22,18 +22,22 @@ if first and known[11] and ARGV[6] ~= '0' then
     redis.call('HSET', KEYS[1], 'tokens', math.min(tonumber(ARGV[7]), tonumber(known[11]) + ARGV[6]))
 end
 local due = false
-if ARGV[2] == 'answered' then
-    local samples = {ARGV[4]}
-    for sample in string.gmatch(known[8] or '', '[^,]+') do
-        if #samples < tonumber(ARGV[8]) then
-            samples[#samples + 1] = sample
+if ARGV[4] ~= '' then
+    local samples, answers = {}, 0
+    for _, times in ipairs({ARGV[4], known[8] or ''}) do
+        for sample in string.gmatch(times, '[^,]+') do
+            if #samples < tonumber(ARGV[8]) then
+                samples[#samples + 1] = sample
+            end
+            answers = answers + (times == ARGV[4] and 1 or 0)
         end
     end
     known[8] = table.concat(samples, ',')
-    known[4] = known[4] + 1
+    known[4] = known[4] + answers
     redis.call('HSET', KEYS[1], 'samples', known[8], 'answers', known[4])
     due = known[4] >= tonumber(known[9])
-elseif ARGV[2] == 'refused' then
+end
+if ARGV[2] == 'refused' then
     if first then
         redis.call('HINCRBY', KEYS[1], 'refused', 1)
     end

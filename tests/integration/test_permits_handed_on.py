@@ -1,0 +1,224 @@
+"""Quick calls of one process follow each other under one ticket, as long as nobody else has to wait for that."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import ThrottledError
+from orchestrator.limits import permit, spares
+from orchestrator.limits.book import Book, Ended, Outcome
+from orchestrator.limits.limiter import Limiter
+from tests.support.calls import calls_of
+from tests.support.hosts import Hosts, endpoint
+from tests.support.wait import wait_until
+
+ONE = endpoint(ceiling=1, initial=1)
+
+
+@pytest.fixture
+async def hosts(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hosts]:
+    """A cluster whose machine may be slow: no moment passes by itself while a test looks."""
+    monkeypatch.setattr(permit, "SECONDS", 60.0)
+    monkeypatch.setattr(spares, "IDLE_SECONDS", 60.0)
+    async with AsyncExitStack() as stack:
+        yield Hosts(redis_url, stack)
+
+
+async def test_a_call_takes_over_from_the_one_before(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The book is asked once for eight of them, and hears once what came of all."""
+    a, asked, told = hosts.host(), calls_of(monkeypatch, Book, "acquire"), calls_of(monkeypatch, Book, "settle")
+    for _ in range(permit.CALLS):
+        await hosts.call(a, seconds=0)
+        assert await hosts.held() == 1
+    assert (asked.begun, told.begun) == (1, 0)
+    await hosts.call(a, seconds=0)
+    await wait_until(lambda: hosts.has_held(1))
+    assert (asked.begun, told.begun) == (2, 1)
+    await a.close()
+    assert told.begun == 2 and await hosts.nothing_held()
+    assert len((await hosts.state("samples")).split(",")) == permit.CALLS + 1, "each answer is known"
+
+
+async def test_every_answer_raises_the_limit(hosts: Hosts) -> None:
+    """As if each call had asked by itself: a full window of them, one more call at once."""
+    a = hosts.host(endpoint(ceiling=20, initial=1))
+    for _ in range(permit.CALLS):
+        await hosts.call(a, seconds=0)
+    await a.close()
+    assert await hosts.state("limit") == "2"
+
+
+async def test_what_nobody_takes_over_is_given_back(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By itself, moments later."""
+    monkeypatch.setattr(spares, "IDLE_SECONDS", 0.01)
+    await hosts.call(hosts.host())
+    await wait_until(hosts.nothing_held)
+
+
+async def test_a_host_that_goes_on_lets_others_in(hosts: Hosts) -> None:
+    """The endpoint bears one call, and one host has always another for it: the other one waits for eight at most."""
+    busy, other = hosts.host(ONE), hosts.host(ONE)
+    made, enough = 0, asyncio.Event()
+
+    async def work() -> None:
+        nonlocal made
+        while not enough.is_set():
+            await hosts.call(busy, seconds=0)
+            made += 1
+
+    working = asyncio.create_task(work())
+
+    async def at_work() -> bool:
+        return made > 0
+
+    await wait_until(at_work)
+    for _ in range(5):
+        asked_at, said = made, list[str]()
+        async with other.permit(1, patience=30, waiting=said.append):
+            assert made <= asked_at + 2 * permit.CALLS, "those of one ticket, and of one granted before it asked"
+    enough.set()
+    await working
+
+
+async def test_who_waits_in_the_same_process_is_served_first(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What he waits for is given back at once, and nobody comes before him."""
+    a, over, order = hosts.host(ONE), asyncio.Event(), list[str]()
+    asked = calls_of(monkeypatch, Book, "acquire")
+
+    async def call(name: str, until: asyncio.Event | None = None) -> None:
+        async with a.permit(1, patience=20) as granted:
+            order.append(name)
+            if until:
+                await until.wait()
+            granted.answered(1)
+
+    first = asyncio.create_task(call("first", over))
+    await wait_until(lambda: hosts.has_held(1))
+    second = asyncio.create_task(call("second"))
+    await wait_until(hosts.has_waiting)
+    over.set()
+    third = asyncio.create_task(call("third"))
+    await asyncio.gather(first, second, third)
+    assert order == ["first", "second", "third"] and asked.begun >= 3
+
+
+async def test_a_call_that_ends_while_another_asks_serves_that(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its permit was kept for a next call, and the other one had been refused for want of it."""
+    a, asking, go_on, over = hosts.host(ONE), asyncio.Event(), asyncio.Event(), asyncio.Event()
+    first = asyncio.create_task(hosts.call(a, until=over))
+    await wait_until(lambda: hosts.has_held(1))
+    acquire = Book.acquire
+
+    async def slowly(book: Book, ticket: str, tokens: int) -> Any:
+        found = await acquire(book, ticket, tokens)
+        asking.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(Book, "acquire", slowly)
+    second = asyncio.create_task(hosts.call(a))
+    await asking.wait()
+    over.set()
+    await first
+    assert await hosts.held() == 1, "kept"
+    go_on.set()
+    await second
+
+
+async def test_a_refusal_is_found_by_the_next_call(hosts: Hosts) -> None:
+    """Nothing is handed on that was granted before the endpoint asked for a pause."""
+    a = hosts.host()
+    async with a.permit(1, patience=5) as refused:
+        await hosts.call(a)
+        assert await hosts.held() == 2
+        refused.refused(60)
+    with pytest.raises(ThrottledError):
+        await hosts.call(a, patience=1)
+    await wait_until(hosts.nothing_held)
+
+
+@pytest.mark.parametrize("caps", [{"requests_per_minute": 600}, {"tokens_per_minute": 6000}])
+async def test_where_calls_are_counted_each_one_asks(
+    hosts: Hosts, caps: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what is over goes to Redis in the round trip of the next that asks."""
+    monkeypatch.setattr(spares, "LINGER_SECONDS", 60.0)
+    a, asked = hosts.host(endpoint(**caps)), calls_of(monkeypatch, Book, "acquire")
+    for _ in range(3):
+        await hosts.call(a, seconds=0)
+    assert asked.begun == 3 and await hosts.held() == 1
+
+
+async def test_a_slow_call_hands_nothing_on(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real model's take seconds: others may have come to wait meanwhile."""
+    monkeypatch.setattr(permit, "SECONDS", 0.0)
+    a, asked = hosts.host(), calls_of(monkeypatch, Book, "acquire")
+    await hosts.call(a)
+    await hosts.call(a)
+    assert asked.begun == 2
+
+
+async def test_a_lease_that_is_handed_on_is_kept(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keeper had nothing to keep and ended; the call that took over is a long one."""
+    a, over = hosts.host(), asyncio.Event()
+    await hosts.call(a)
+    assert a._keeper is not None
+    a._keeper.cancel()
+    await asyncio.wait({a._keeper})
+    long = asyncio.create_task(hosts.call(a, until=over))
+    await asyncio.sleep(0)
+    assert not a._keeper.done()
+    over.set()
+    await long
+
+
+async def test_without_redis_nothing_is_handed_on(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the shared book granted counts no longer: the process has its own limit."""
+    a = hosts.host()
+    await _two_at_once(hosts, a)
+    assert await hosts.held() == 2
+
+    async def away(*_: object) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr(Book, "acquire", away)
+    monkeypatch.setattr(Book, "settle", away)
+    async with AsyncExitStack() as stack:
+        for _ in range(3):  # the third one finds Redis away
+            await stack.enter_async_context(a.permit(1, patience=5))
+        with pytest.raises(ThrottledError):
+            async with a.permit(1, patience=0):
+                pass
+
+
+async def _two_at_once(hosts: Hosts, host: Limiter) -> None:
+    async with host.permit(1, patience=5) as outer:
+        await hosts.call(host, seconds=0)
+        outer.answered(1)
+
+
+@pytest.mark.parametrize(("outcome", "answers"), [(Outcome.ANSWERED, [3.0, 2.0, 1.0]), (Outcome.REFUSED, [2.0, 1.0])])
+def test_a_book_hears_of_all_answers(outcome: Outcome, answers: list[float]) -> None:
+    """The latest first, as samples are kept."""
+    assert Ended("a", outcome, 0.0, took=3.0, earlier=(1.0, 2.0)).answers == answers
+
+
+async def test_a_call_that_took_over_began_when_it_did(hosts: Hosts) -> None:
+    """Its ticket is older than the latest decrease, the call is not: it is refused below the new limit."""
+    wide = endpoint(initial=8, ceiling=8)
+    a, b = hosts.host(wide), hosts.host(wide)
+    async with AsyncExitStack() as stack:
+        for _ in range(5):
+            await stack.enter_async_context(b.permit(1, patience=5))
+        await hosts.call(a)
+        async with b.permit(1, patience=5) as first:
+            first.refused()
+        assert await hosts.state("limit") == "3", "half of the seven there were"
+        async with a.permit(1, patience=5) as second:
+            second.refused()
+        assert await hosts.state("limit") == "1"
