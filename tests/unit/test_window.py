@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.tracker.streams import Depth
-from orchestrator.tracker.window import DELAYED_MOST, SECONDS, Window
+from orchestrator.tracker.window import DELAYED_MOST, LATEST_SECONDS, SECONDS, SOONEST_SECONDS, Window
 
 
 def test_slow_work_has_the_floor_and_no_more() -> None:
@@ -53,6 +54,26 @@ def test_retries_without_end_close_the_door() -> None:
     """When everything fails, what waits to be tried again in Redis is bounded too."""
     assert Window(16).room(Depth(0, DELAYED_MOST, 0), 0.0) == 0
     assert Window(16).room(Depth(0, DELAYED_MOST - 1, 0), 0.0) == 16
+
+
+@pytest.mark.parametrize("per_second", [0, 1, 25, 4000])
+def test_steady_work_is_looked_at_seldom(per_second: int) -> None:
+    """A language model's chunks leave one by one: twenty looks a second would each find one gone."""
+    window, size = Window(16), 0
+    for look in range(5):
+        size = window.size(Depth(16, 0, look * per_second // 2), look * 0.5)
+    assert window.pause(size) == LATEST_SECONDS
+    assert LATEST_SECONDS * per_second <= size / 4, "most of the window is left by then"
+
+
+def test_work_that_may_be_fast_is_looked_at_often() -> None:
+    """Nothing is known of it; or it empties the floor within moments."""
+    window = Window(16)
+    assert window.pause(window.size(Depth(16, 0, 0), 0.0)) == SOONEST_SECONDS
+    assert window.pause(window.size(Depth(16, 0, 5), 0.9)) == SOONEST_SECONDS
+    least = Window(16)
+    least.size(Depth(16, 0, 0), 0.0)
+    assert SOONEST_SECONDS < least.pause(least.size(Depth(16, 0, 40), 1.9)) < LATEST_SECONDS
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.floats(0.001, 5)), max_size=30), st.integers(1, 100))

@@ -13,15 +13,13 @@ from orchestrator.ledger import Ledger
 from orchestrator.ledger.outbox import Page
 from orchestrator.tracker.shares import share
 from orchestrator.tracker.streams import Streams
-from orchestrator.tracker.window import Window
+from orchestrator.tracker.window import SOONEST_SECONDS, Window
 
 log = logging.getLogger("orchestrator.relay")
 
 WINDOW = 1000
-BUSY_SECONDS = 0.05
-"""How often a full stream is looked at while there is more for it: a fraction of what its window holds."""
 HUNGRY_SECONDS = 0.005
-"""The same, of a stream that was found more than half empty: its window has yet to grow."""
+"""How often a stream is looked at that was found more than half empty: its window has yet to grow."""
 
 
 class Relay:
@@ -59,17 +57,18 @@ class Relay:
     async def _refill(self, queue: str) -> float | None:
         """Fill the stream; return how long to wait before the next look, None when there is nothing more."""
         depth = await self._streams.look(queue)
-        size = self._window(queue).size(depth, time.monotonic())
+        window = self._window(queue)
+        size = window.size(depth, time.monotonic())
         if depth.waiting >= size:
-            return BUSY_SECONDS
+            return window.pause(size)
         while True:
             page = await self.page(queue, wait=False)
             if not page.ours:
-                return BUSY_SECONDS
+                return SOONEST_SECONDS
             if not page.more:
                 return None
             if not page.published:
-                return HUNGRY_SECONDS if 2 * depth.waiting < size else BUSY_SECONDS
+                return HUNGRY_SECONDS if 2 * depth.waiting < size else window.pause(size)
 
     async def flush(self, queue: str | None = None) -> int:
         """Publish until nothing is left or no room, of one queue or of all; return how many. Raises DependencyError."""

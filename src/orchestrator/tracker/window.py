@@ -8,6 +8,9 @@ from orchestrator.tracker.streams import Depth
 
 SECONDS = 2.0
 """Of work that lie ready: what is submitted later, and goes first, waits that long."""
+SOONEST_SECONDS = 0.05
+"""How often a full stream is looked at while there is more for it: a fraction of what its window holds."""
+LATEST_SECONDS = 0.5  # the same, of work that has long been slow
 DELAYED_MOST = 10_000
 """Retries that wait in Redis; with more, nothing new is dispatched: memory is bounded whatever fails."""
 
@@ -31,6 +34,17 @@ class Window:
         while self._seen[0][0] < now - SECONDS:
             self._seen.popleft()
         return max(self._least, depth.left - self._seen[0][1])
+
+    def pause(self, size: int) -> float:
+        """Return how long to wait before a full stream is looked at again: until a quarter of it will have left.
+
+        That is known of work that was watched for half the window's time; else it may be fast.
+        """
+        (began, first), (now, left) = self._seen[0], self._seen[-1]
+        if now - began < SECONDS / 2:
+            return SOONEST_SECONDS
+        per_second = (left - first) / (now - began)
+        return min(max(SOONEST_SECONDS, size / 4 / max(per_second, 1.0)), LATEST_SECONDS)
 
     def room(self, depth: Depth, now: float) -> int:
         """Return how many entries may be appended."""
