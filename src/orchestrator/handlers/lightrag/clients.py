@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import httpx
+import numpy as np
+import numpy.typing as npt
 import ollama
 import openai
 
 from orchestrator.handlers.lightrag.faults import OVERLOADED, ThrottledAnswer
 
 Messages = list[dict[str, str]]
-Vectors = Sequence[Sequence[float]]
+Vectors = Sequence[Sequence[float]] | Sequence[npt.NDArray[np.float32]]
 CONNECT_SECONDS = 5.0  # a host that is off must not look like a slow model
 OLLAMA_CONTEXT = 32_768  # tokens; Ollama's own default cuts the prompt of an extraction without a word
 
@@ -49,7 +52,7 @@ class Client(Protocol):
 
 
 class _OpenAI:
-    """An OpenAI-compatible server."""
+    """An OpenAI-compatible server. Answers are read as plain JSON: the library's models of them cost half a call."""
 
     def __init__(self, base_url: str, key: str | None, seconds: float) -> None:
         patience = openai.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
@@ -58,15 +61,22 @@ class _OpenAI:
 
     async def chat(self, model: str, messages: Messages, *, json: bool) -> Chat:
         extra: dict[str, Any] = {"response_format": {"type": "json_object"}} if json else {}
-        answer = await self._client.chat.completions.create(model=model, messages=messages, **extra)  # type: ignore[arg-type]
-        text = answer.choices[0].message.content or "" if answer.choices else ""
-        used = answer.usage
-        return Chat(text, _count(used, "prompt_tokens"), _count(used, "completion_tokens"))
+        answer = await self._post("/chat/completions", {"model": model, "messages": messages, **extra})
+        used = answer.get("usage") or {}
+        return Chat(_text(answer), _count(used.get("prompt_tokens")), _count(used.get("completion_tokens")))
 
     async def embed(self, model: str, texts: Sequence[str]) -> Embedded:
-        answer = await self._client.embeddings.create(model=model, input=list(texts))
-        vectors = [item.embedding for item in sorted(answer.data, key=lambda item: item.index)]
-        return Embedded(vectors, _count(answer.usage, "prompt_tokens"))
+        body = {"model": model, "input": list(texts), "encoding_format": "base64"}
+        answer = await self._post("/embeddings", body)
+        items = sorted(answer.get("data") or (), key=lambda item: item.get("index", 0))
+        if not items:
+            raise ValueError(f"model {model} at {self._client.base_url} gave no vectors")
+        vectors = [_vector(item["embedding"]) for item in items]
+        return Embedded(vectors, _count((answer.get("usage") or {}).get("prompt_tokens")))
+
+    async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer = await self._client.post(path, cast_to=object, body=body)
+        return answer if isinstance(answer, dict) else {}
 
     async def close(self) -> None:
         await self._client.close()
@@ -84,11 +94,11 @@ class _Ollama:
     async def chat(self, model: str, messages: Messages, *, json: bool) -> Chat:
         options = {"num_ctx": OLLAMA_CONTEXT}
         answer = await self._client.chat(model, messages, format="json" if json else None, options=options)
-        return Chat(answer.message.content or "", _count(answer, "prompt_eval_count"), _count(answer, "eval_count"))
+        return Chat(answer.message.content or "", _count(answer.prompt_eval_count), _count(answer.eval_count))
 
     async def embed(self, model: str, texts: Sequence[str]) -> Embedded:
         answer = await self._client.embed(model, list(texts))
-        return Embedded(list(answer.embeddings), _count(answer, "prompt_eval_count"))
+        return Embedded(list(answer.embeddings), _count(answer.prompt_eval_count))
 
     async def close(self) -> None:
         await self._client.close()  # type: ignore[no-untyped-call]
@@ -103,6 +113,19 @@ async def _note_throttling(response: httpx.Response) -> None:
         raise ThrottledAnswer(response.status_code, response.headers)
 
 
-def _count(used: object, name: str) -> int:
-    value = getattr(used, name, None)
+def _text(answer: dict[str, Any]) -> str:
+    """Return the text of an OpenAI answer; empty when it holds none."""
+    try:
+        text = answer["choices"][0]["message"]["content"]
+    except (LookupError, TypeError):
+        return ""
+    return text if isinstance(text, str) else ""
+
+
+def _vector(sent: str | Sequence[float]) -> npt.NDArray[np.float32]:
+    """Return a vector: base64 of little-endian floats, or the floats themselves from servers that know nothing else."""
+    return np.frombuffer(base64.b64decode(sent), "<f4") if isinstance(sent, str) else np.asarray(sent, np.float32)
+
+
+def _count(value: int | None) -> int:
     return value if isinstance(value, int) and value > 0 else 0
