@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from orchestrator.limits.book import Ended
 from orchestrator.limits.permit import Grant
 
-IDLE_SECONDS = 0.03  # for so long one is kept for a next call: less than who waits elsewhere takes to look again
+IDLE_SECONDS = 0.1  # for so long one is kept for a next call: who waits elsewhere takes as long to look again
 LINGER_SECONDS = 0.01  # one that may not be used again: so that it goes to Redis with what is asked for next
 
 
