@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import asyncpg
 import orjson
 
+from orchestrator.checkout import Checkout
 from orchestrator.errors import DependencyError
 from orchestrator.ledger.statements import sql
 
@@ -46,6 +47,7 @@ class Database:
 
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
         self._pool = pool
+        self._checkout = Checkout(pool)
 
     @classmethod
     async def open(cls, dsn: str, *, connections: int = 8, name: str = "orchestrator") -> Database:
@@ -76,7 +78,9 @@ class Database:
     async def close(self) -> None:
         """Close the connections; those still in use are cut after five seconds."""
         try:
-            await asyncio.wait_for(self._pool.close(), 5)
+            async with asyncio.timeout(5):
+                await self._checkout.clear()
+                await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
 
@@ -102,7 +106,7 @@ class Database:
         """Run `act` on a connection; again when it lost a deadlock, for every statement of ours may run twice."""
         for tries_left in reversed(range(CONTENTION_TRIES)):
             try:
-                async with self._pool.acquire() as connection:
+                async with self._checkout.use() as connection:
                     return await act(connection)
             except CONTENDED:
                 if not tries_left:
@@ -115,7 +119,7 @@ class Database:
     async def transaction(self) -> AsyncIterator[Connection]:
         """Give a connection inside one transaction."""
         try:
-            async with self._pool.acquire() as connection, connection.transaction():
+            async with self._checkout.use() as connection, connection.transaction():
                 yield connection
         except UNREACHABLE as error:
             raise _unreachable(error) from error

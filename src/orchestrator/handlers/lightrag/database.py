@@ -11,6 +11,7 @@ import asyncpg
 from lightrag.kg import postgres_impl
 from pgvector.asyncpg import register_vector
 
+from orchestrator.checkout import Checkout
 from orchestrator.errors import DependencyError
 from orchestrator.handlers.lightrag.lock import CONNECT_SECONDS, KEEPALIVE
 
@@ -42,6 +43,7 @@ class Database(postgres_impl.PostgreSQLDB):  # type: ignore[misc]  # LightRAG ha
 
     dsn = ""
     uses_age = False
+    _checkout: Checkout | None = None  # of the present pool, where nobody changes sessions
     _was_shared = False  # with all of LightRAG's storages, from its first connection until the last has let go
 
     @property
@@ -70,6 +72,7 @@ class Database(postgres_impl.PostgreSQLDB):  # type: ignore[misc]  # LightRAG ha
             timeout=CONNECT_SECONDS,
             server_settings={"application_name": NAME, **KEEPALIVE},
         )
+        self._checkout = Checkout(self.pool)
 
     async def _ensure_pool(self) -> None:
         """Connect anew after an outage, and not for a straggler of an engine that was closed.
@@ -93,7 +96,7 @@ class Database(postgres_impl.PostgreSQLDB):  # type: ignore[misc]  # LightRAG ha
         if not with_age:
             try:
                 await self._ensure_pool()
-                async with self.pool.acquire() as connection:
+                async with self._checkout.use() if self._checkout else self.pool.acquire() as connection:
                     return await operation(connection)
             except self._transient_exceptions:
                 pass
