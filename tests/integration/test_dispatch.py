@@ -20,6 +20,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.ledger.jobs import NewJob
 from orchestrator.ledger.outbox import References
 from orchestrator.sources.redis_client import connect
+from orchestrator.sources.stream_entry import OURS
 from orchestrator.tracker.reconcile import Reconciler
 from orchestrator.tracker.relay import Relay
 from orchestrator.tracker.shares import share
@@ -79,6 +80,14 @@ async def test_ten_chunks_are_done_long_before_a_hundred_thousand(ledger: Ledger
         after = await ledger.jobs.get(large.job_id)
     assert ended.status is JobStatus.COMPLETED
     assert after.status is JobStatus.PROCESSING and after.processed - before <= 2 * window
+
+
+async def test_entries_have_the_order_in_which_they_are_read_fastest(ledger: Ledger, client: redis.Redis) -> None:
+    """The source takes a short cut for it, which another order would silently close."""
+    await submit(ledger, new_job(1))
+    await Relay(ledger, client).flush()
+    found: Any = await client.xrange("q")
+    assert [list(fields) for _, fields in found] == [OURS]
 
 
 async def test_the_ten_are_among_the_first_twenty_on_the_stream(ledger: Ledger, client: redis.Redis) -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.sources.stream_entry import LARGEST_BYTES, parse, reference
+from orchestrator.sources import stream_entry
+from orchestrator.sources.stream_entry import LARGEST_BYTES, OURS, parse, parse_flat, reference
 
 GOOD = {b"job_id": b"j", b"chunk_id": b"c", b"content": b"text"}
 
@@ -120,3 +121,22 @@ def test_a_sound_delivery_can_be_stored(content: str, name: str, metadata: dict[
         assert 1 <= len(found.job_id) <= 128 and found.job_id.isprintable()
         assert found.chunks_total == total and 1 <= total <= 10_000_000
         assert b"\\u0000" not in orjson.dumps(dict(found.metadata))
+
+
+NAMES = st.sampled_from([b"job", b"w" * 64, b"w" * 65, b"x" * 129, b"", b"a\nb", b"\xff", "\u00e9".encode()])
+
+
+@given(st.lists(NAMES, min_size=4, max_size=4), st.permutations(OURS), st.sampled_from([b"1", b"2"]))
+def test_an_entry_as_redis_sends_it_is_the_same(values: list[bytes], names: list[bytes], version: bytes) -> None:
+    """Ours in the order of dispatch takes a short cut, also when something is wrong with it."""
+    for order in (names, OURS):
+        pairs = [(name, version if name == b"v" else value) for name, value in zip(order, values, strict=True)]
+        flat = [part for pair in pairs for part in pair]
+        assert parse_flat("1-0", "c", flat) == parse("1-0", "c", dict(pairs))
+
+
+def test_entries_of_dispatch_take_the_short_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each of them is made a dictionary of first."""
+    monkeypatch.setattr(stream_entry, "parse", None)
+    found = parse_flat("1-0", "c", [b"job_id", b"j", b"workspace", b"w", b"v", b"1", b"chunk_id", b"k"])
+    assert (found.receipt, found.consumer, found.key, found.workspace) == ("1-0", "c", ("j", "k"), "w")

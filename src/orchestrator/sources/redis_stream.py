@@ -14,7 +14,7 @@ from orchestrator.deliveries import Delivery
 from orchestrator.errors import SettingsError
 from orchestrator.sources.base import SourceSetup
 from orchestrator.sources.redis_client import connect, reachable, script
-from orchestrator.sources.stream_entry import parse, reference
+from orchestrator.sources.stream_entry import parse, parse_flat, reference
 
 __all__ = ["ConsumerInfo", "RedisStreamSource", "connect", "create", "publish"]
 
@@ -116,15 +116,18 @@ class RedisStreamSource:
         """Read new entries for several consumers, in one round trip."""
         replies = await self._served("read", lambda: self._read_all(rooms))
         return [
-            delivery
+            parse_flat(entry_id.decode(), consumer, fields)
             for consumer, reply in zip(rooms, replies, strict=True)
-            for delivery in self._parse(consumer, _entries(reply))
+            for entry_id, fields in _entries(reply)
         ]
 
     async def _read_all(self, rooms: Mapping[str, int]) -> list[Any]:
+        """Return the replies as they come: under its own name redis-py would make a dictionary of each entry."""
         async with self._client.pipeline(transaction=False) as pipe:
             for consumer, room in rooms.items():
-                pipe.xreadgroup(self._group, consumer, {self._stream: ">"}, count=room)
+                pipe.execute_command(
+                    "XREADGROUP GROUP", self._group, consumer, "COUNT", room, "STREAMS", self._stream, ">"
+                )
             return await pipe.execute()
 
     async def recover(self, consumer: str, limit: int) -> list[Delivery]:
@@ -259,5 +262,5 @@ def _text(value: bytes | str) -> str:
 def _entries(reply: Any) -> list[tuple[bytes, Any]]:
     """Return the entries in a reply of XREADGROUP."""
     if isinstance(reply, dict):  # RESP3
-        return [entry for entries in reply.values() for entry in (entries[0] if entries else [])]
+        return [entry for entries in reply.values() for entry in entries]
     return [entry for _, entries in reply or [] for entry in entries]

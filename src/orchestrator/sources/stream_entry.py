@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import orjson
 
@@ -10,6 +11,8 @@ from orchestrator.deliveries import Delivery
 from orchestrator.metadata import is_metadata
 
 VERSION = b"1"
+OURS = [b"job_id", b"workspace", b"v", b"chunk_id"]
+"""The fields of an entry as dispatch writes it, in that order."""
 ID_LENGTH = 128
 WORKSPACE_LENGTH = 64
 LARGEST_TOTAL = 10_000_000  # more than that is a mistake
@@ -26,6 +29,16 @@ class _WrongEntryError(Exception):
 def reference(job_id: str, chunk_id: str, workspace: str) -> dict[str | bytes, str | bytes]:
     """Return the fields of an entry of ours: which chunk; the text is in the ledger."""
     return {"job_id": job_id, "chunk_id": chunk_id, "workspace": workspace, "v": VERSION}
+
+
+def parse_flat(receipt: str, consumer: str, fields: Sequence[bytes]) -> Delivery:
+    """Return the delivery in an entry as Redis sends it, names and values in turn; one of ours takes half as long."""
+    if fields[::2] == OURS:
+        job, workspace, version, chunk = fields[1::2]
+        job_id, space = _shared_name(job, ID_LENGTH), _shared_name(workspace, WORKSPACE_LENGTH)
+        if version == VERSION and job_id and space and (chunk_id := _plain_name(chunk, ID_LENGTH)):
+            return Delivery(receipt, consumer, job_id, chunk_id, space)
+    return parse(receipt, consumer, dict(zip(fields[::2], fields[1::2], strict=True)))
 
 
 def parse(receipt: str, consumer: str, fields: Mapping[bytes, bytes]) -> Delivery:
@@ -78,6 +91,18 @@ def _name(fields: Mapping[bytes, bytes], name: str, longest: int) -> str:
     if not text.isprintable():
         raise _WrongEntryError(f"field {name} holds control characters")
     return text
+
+
+def _plain_name(raw: bytes, longest: int) -> str:
+    """Return a name there is nothing to say against; else an empty text."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        return ""
+    return text if len(text) <= longest and text.isprintable() else ""
+
+
+_shared_name = lru_cache(maxsize=256)(_plain_name)  # many entries in a row have the same
 
 
 def _metadata(raw: bytes) -> dict[str, object]:
