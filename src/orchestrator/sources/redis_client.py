@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import builtins
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
@@ -25,12 +28,37 @@ UNREACHABLE = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, M
 SOCKET_SLACK_SECONDS = 10.0
 
 
+if TYPE_CHECKING:
+    from redis.asyncio.connection import AbstractConnection as Connection
+else:
+    Connection = object
+
+
+class _Light(Connection):
+    """Part of a connection: redis-py makes a task of whatever it sends, to give it a time limit; this makes none."""
+
+    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        if not self.is_connected:
+            await super().send_packed_command(command, check_health)
+            return
+        if check_health:
+            await self.check_health()  # type: ignore[no-untyped-call]
+        seconds, self.socket_timeout = self.socket_timeout, None
+        try:
+            async with asyncio.timeout(seconds):
+                await super().send_packed_command(command, check_health=False)
+        except builtins.TimeoutError:
+            raise TimeoutError("Timeout writing to socket") from None
+        finally:
+            self.socket_timeout = seconds
+
+
 def connect(url: str, *, read_block_seconds: float = 1.0, text: bool = False) -> redis.Redis:
     """Return a client of `url`, not yet connected; `text`: its replies are str, whatever bytes a stranger wrote.
 
     Its socket timeout lies above the longest block: redis-py's own default would cut blocking reads.
     """
-    return redis.Redis.from_url(
+    pool = redis.ConnectionPool.from_url(
         url,
         socket_timeout=read_block_seconds + SOCKET_SLACK_SECONDS,
         socket_connect_timeout=5.0,
@@ -40,6 +68,8 @@ def connect(url: str, *, read_block_seconds: float = 1.0, text: bool = False) ->
         decode_responses=text,
         encoding_errors="replace" if text else "strict",
     )
+    pool.connection_class = type("LightConnection", (_Light, pool.connection_class), {})  # over TCP, TLS or a socket
+    return redis.Redis.from_pool(pool)
 
 
 def script(name: str) -> str:
