@@ -5,11 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
 KEEP_SECONDS = 0.1  # so long a pool that is being closed may wait
+LONGEST_SECONDS = 1.0  # in use and kept in turn; then the pool has it, which looks after it and after who waits there
+
+
+class Lent(NamedTuple):
+    """A connection, and when the pool gave it, by the event loop's time."""
+
+    connection: Any
+    since: float
 
 
 class Checkout:
@@ -17,7 +25,7 @@ class Checkout:
 
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
         self._pool = pool
-        self._kept: deque[tuple[Any, float]] = deque()  # the latest used last, with the event loop's time
+        self._kept: deque[tuple[Lent, float]] = deque()  # the latest used last, with the time
         self._waiting = 0  # who has no connection yet
         self._timer: asyncio.TimerHandle | None = None
         self._returning: set[asyncio.Task[None]] = set()
@@ -26,25 +34,28 @@ class Checkout:
         """Give a connection. Raises what the pool raises."""
         return _Use(self)
 
-    async def take(self) -> Any:
+    async def take(self) -> Lent:
         """Return the connection that was used last, so that others stay idle and go back; else one of the pool."""
-        while self._kept:
-            connection, _ = self._kept.pop()
-            if _is_sound(connection):
-                return connection
-            self._return(connection)
+        while self._kept and not self._pool.is_closing():
+            lent, _ = self._kept.pop()
+            if _is_sound(lent.connection):
+                return lent
+            self._return(lent)
         self._waiting += 1
         try:
-            return await self._pool.acquire()
+            connection = await self._pool.acquire()
         finally:
             self._waiting -= 1
+        return Lent(connection, asyncio.get_running_loop().time())
 
-    async def give_back(self, connection: Any, *, sound: bool) -> None:
+    async def give_back(self, lent: Lent, *, sound: bool) -> None:
         """Keep it for the next one, unless somebody waits for the pool, or something went wrong."""
-        if self._waiting or not sound or self._pool.is_closing() or not _is_sound(connection):
-            await self._pool.release(connection)
+        now = asyncio.get_running_loop().time()
+        wanted = self._waiting or self._pool.is_closing() or now - lent.since > LONGEST_SECONDS
+        if wanted or not sound or not _is_sound(lent.connection):
+            await self._pool.release(lent.connection)
         else:
-            self._keep(connection)
+            self._keep(lent, now)
 
     async def clear(self) -> None:
         """Give back what is kept."""
@@ -53,10 +64,10 @@ class Checkout:
         if self._returning:
             await asyncio.wait(self._returning)
 
-    def _keep(self, connection: Any) -> None:
-        loop = asyncio.get_running_loop()
-        self._kept.append((connection, loop.time()))
+    def _keep(self, lent: Lent, now: float) -> None:
+        self._kept.append((lent, now))
         if self._timer is None:
+            loop = asyncio.get_running_loop()
             self._timer = loop.call_later(KEEP_SECONDS, self._tidy, loop)
 
     def _tidy(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -67,8 +78,8 @@ class Checkout:
         if self._kept:
             self._timer = loop.call_at(self._kept[0][1] + KEEP_SECONDS, self._tidy, loop)
 
-    def _return(self, connection: Any) -> None:
-        task = asyncio.get_running_loop().create_task(self._pool.release(connection))
+    def _return(self, lent: Lent) -> None:
+        task = asyncio.get_running_loop().create_task(self._pool.release(lent.connection))
         self._returning.add(task)
         task.add_done_callback(self._returning.discard)
 
@@ -76,17 +87,17 @@ class Checkout:
 class _Use:
     """Made by `contextlib` it would take a sixth of what there is to save."""
 
-    __slots__ = ("_checkout", "_connection")
+    __slots__ = ("_checkout", "_lent")
 
     def __init__(self, checkout: Checkout) -> None:
         self._checkout = checkout
 
     async def __aenter__(self) -> Any:
-        self._connection = await self._checkout.take()
-        return self._connection
+        self._lent = await self._checkout.take()
+        return self._lent.connection
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        await self._checkout.give_back(self._connection, sound=kind is None)
+        await self._checkout.give_back(self._lent, sound=kind is None)
 
 
 def _is_sound(connection: Any) -> bool:

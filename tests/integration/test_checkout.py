@@ -18,8 +18,8 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 @pytest.fixture
 async def pool(database: str) -> AsyncIterator[Pool]:
-    """A pool of two."""
-    made = await asyncpg.create_pool(database, min_size=1, max_size=2)
+    """A pool of at most two, which makes none before it is needed."""
+    made = await asyncpg.create_pool(database, min_size=0, max_size=2)
     yield made
     await asyncio.wait_for(made.close(), 30)
 
@@ -60,6 +60,17 @@ async def test_what_nobody_uses_goes_back(pool: Pool, monkeypatch: pytest.Monkey
         return idle(pool) == 2
 
     await wait_until(all_back)
+
+
+async def test_what_is_always_in_use_goes_back_all_the_same(
+    pool: Pool, keeping: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pool replaces what has served long enough, and whoever asks the pool itself is served."""
+    await pid(keeping)
+    assert idle(pool) == 0
+    monkeypatch.setattr(checkout, "LONGEST_SECONDS", 0.0)
+    await pid(keeping)
+    assert idle(pool) == 1
 
 
 async def test_more_users_than_connections_are_all_served(keeping: Checkout) -> None:
@@ -125,13 +136,16 @@ async def test_a_pool_that_closes_waits_for_no_next_use(database: str) -> None:
         async with kept.use():
             await go_on.wait()
 
-    await pid(kept)
+    await asyncio.gather(pid(kept), pid(kept))
     using = asyncio.create_task(slow())
     await asyncio.sleep(0)
     closing = asyncio.create_task(pool.close())
     await asyncio.sleep(0)
     go_on.set()
     await using
+    with pytest.raises(asyncpg.InterfaceError):
+        await pid(kept)
+    await kept.clear()
     await asyncio.wait_for(closing, 30)
     with pytest.raises(asyncpg.InterfaceError):
         await pid(kept)

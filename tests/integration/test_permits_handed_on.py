@@ -25,6 +25,7 @@ async def hosts(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     """A cluster whose machine may be slow: no moment passes by itself while a test looks."""
     monkeypatch.setattr(permit, "SECONDS", 60.0)
     monkeypatch.setattr(spares, "IDLE_SECONDS", 60.0)
+    monkeypatch.setattr(spares, "LINGER_SECONDS", 60.0)
     async with AsyncExitStack() as stack:
         yield Hosts(redis_url, stack)
 
@@ -44,13 +45,21 @@ async def test_a_call_takes_over_from_the_one_before(hosts: Hosts, monkeypatch: 
     assert len((await hosts.state("samples")).split(",")) == permit.CALLS + 1, "each answer is known"
 
 
-async def test_every_answer_raises_the_limit(hosts: Hosts) -> None:
-    """As if each call had asked by itself: a full window of them, one more call at once."""
-    a = hosts.host(endpoint(ceiling=20, initial=1))
-    for _ in range(permit.CALLS):
+async def test_every_answer_counts(hosts: Hosts) -> None:
+    """As if each call had asked by itself."""
+    a = hosts.host(endpoint(ceiling=50, initial=50))
+    for _ in range(permit.CALLS + 3):
         await hosts.call(a, seconds=0)
     await a.close()
-    assert await hosts.state("limit") == "2"
+    assert await hosts.state("answers") == str(permit.CALLS + 3)
+
+
+async def test_at_the_limit_nothing_is_kept(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others may need it, and what only lies there must not count as a call under way."""
+    a, asked = hosts.host(ONE), calls_of(monkeypatch, Book, "acquire")
+    for _ in range(3):
+        await hosts.call(a, seconds=0)
+    assert asked.begun == 3
 
 
 async def test_what_nobody_takes_over_is_given_back(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,9 +70,12 @@ async def test_what_nobody_takes_over_is_given_back(hosts: Hosts, monkeypatch: p
 
 
 async def test_a_host_that_goes_on_lets_others_in(hosts: Hosts) -> None:
-    """The endpoint bears one call, and one host has always another for it: the other one waits for eight at most."""
-    busy, other = hosts.host(ONE), hosts.host(ONE)
+    """It began when there was room; there is none when the other one comes, who waits for eight calls at most."""
+    two = endpoint(ceiling=2, initial=2)
+    busy, third, other = hosts.host(two), hosts.host(two), hosts.host(two)
     made, enough = 0, asyncio.Event()
+    await hosts.call(other)  # it is connected
+    await other.close()
 
     async def work() -> None:
         nonlocal made
@@ -78,9 +90,10 @@ async def test_a_host_that_goes_on_lets_others_in(hosts: Hosts) -> None:
 
     await wait_until(at_work)
     for _ in range(5):
-        asked_at, said = made, list[str]()
-        async with other.permit(1, patience=30, waiting=said.append):
-            assert made <= asked_at + 2 * permit.CALLS, "those of one ticket, and of one granted before it asked"
+        async with third.permit(1, patience=30):
+            asked_at = made
+            async with other.permit(1, patience=30):
+                assert made <= asked_at + 2 * permit.CALLS, "those of one ticket, and of one granted before it asked"
     enough.set()
     await working
 
@@ -137,6 +150,18 @@ async def test_a_refusal_is_found_by_the_next_call(hosts: Hosts) -> None:
         await hosts.call(a)
         assert await hosts.held() == 2
         refused.refused(60)
+    with pytest.raises(ThrottledError):
+        await hosts.call(a, patience=1)
+    await wait_until(hosts.nothing_held)
+
+
+async def test_what_was_granted_before_a_refusal_ends_with_its_call(hosts: Hosts) -> None:
+    """The caller that was refused, and tries again, must not be served by the end of another."""
+    a = hosts.host()
+    async with a.permit(1, patience=5) as other:
+        async with a.permit(1, patience=5) as refused:
+            refused.refused(60)
+        other.answered(1)
     with pytest.raises(ThrottledError):
         await hosts.call(a, patience=1)
     await wait_until(hosts.nothing_held)
@@ -208,8 +233,8 @@ def test_a_book_hears_of_all_answers(outcome: Outcome, answers: list[float]) -> 
     assert Ended("a", outcome, 0.0, took=3.0, earlier=(1.0, 2.0)).answers == answers
 
 
-async def test_a_call_that_took_over_began_when_it_did(hosts: Hosts) -> None:
-    """Its ticket is older than the latest decrease, the call is not: it is refused below the new limit."""
+async def test_one_overload_lowers_the_limit_once(hosts: Hosts) -> None:
+    """A call that took over from one before says nothing of the new limit: more may be under way than that allows."""
     wide = endpoint(initial=8, ceiling=8)
     a, b = hosts.host(wide), hosts.host(wide)
     async with AsyncExitStack() as stack:
@@ -221,4 +246,4 @@ async def test_a_call_that_took_over_began_when_it_did(hosts: Hosts) -> None:
         assert await hosts.state("limit") == "3", "half of the seven there were"
         async with a.permit(1, patience=5) as second:
             second.refused()
-        assert await hosts.state("limit") == "1"
+        assert (await hosts.state("limit"), await hosts.state("refused")) == ("3", "2")

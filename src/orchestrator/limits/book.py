@@ -46,7 +46,7 @@ class Ended:
 
     ticket: str
     outcome: Outcome
-    began: float  # by the book's time
+    began: float  # the book's time when it was granted
     took: float
     blocked_seconds: float = 0.0  # for so long the endpoint wants no calls
     tokens_left: int = 0  # asked for and not used; negative when it used more

@@ -47,6 +47,7 @@ class Limiter:
         self._away_until = 0.0
         self._said = False
         self._wakes: dict[str, asyncio.Event] = {}  # of those who wait, in the order of asking
+        self._refused_at = 0.0  # the last time: what was granted before is handed on no more
         self._stalls = 0  # who waits or rests
         self._stalled_since = 0.0
         self._stalled = 0.0
@@ -88,9 +89,9 @@ class Limiter:
 
     async def close(self) -> None:
         """Wait until everything is given back. The client is the caller's to close."""
-        self._spares.clear()
         if self._keeper is not None:
             await end([self._keeper])
+        self._spares.clear()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=ASK_SECONDS)
 
@@ -183,11 +184,17 @@ class Limiter:
             self._wake_next()
             return None
         if permit.is_refused:
-            self._spares.clear()  # no call is made any more that has not found the endpoint blocked
-        elif grant.shared and not (self._said or self._wakes or grant.reply.waiting):
+            self._refused_at = time.monotonic()
+            self._spares.clear()
+        elif self._may_keep(grant):
             self._spares.put(grant, ended)
             return None
         return self._give_to_book(grant, ended)
+
+    def _may_keep(self, grant: Grant) -> bool:
+        """Return whether nobody is known to want it at once."""
+        wanted = self._wakes or grant.reply.waiting
+        return grant.shared and not wanted and not self._said and grant.since > self._refused_at
 
     def _give_to_book(self, grant: Grant, ended: Ended) -> asyncio.Task[None]:
         return self._begin(self._settle(ended, shared=grant.shared))

@@ -6,8 +6,8 @@ import time
 
 from orchestrator.limits.book import Ended, Outcome, Reply
 
-CALLS = 8  # under one ticket, while nobody else waits
-SECONDS = 0.25  # after that the book is asked again: others may wait by now, or the limit have changed
+CALLS = 8  # under one ticket, while there is room for others
+SECONDS = 0.25  # after that the book is asked again: there may be none by now
 
 
 class Grant:
@@ -19,18 +19,18 @@ class Grant:
         self.reply = reply
         self.shared = shared
         self.answers: list[float] = []  # seconds each call took that was answered
-        self._since = time.monotonic()
+        self.since = time.monotonic()
         self._calls_left = calls
 
     @property
     def lasts(self) -> bool:
         """Return whether one more call may be made under it."""
-        return self._calls_left > 0 and not self.reply.waiting and time.monotonic() - self._since < SECONDS
+        room = self.reply.used < self.reply.limit and not self.reply.waiting  # when it was granted
+        return room and self._calls_left > 0 and time.monotonic() - self.since < SECONDS
 
-    def begin(self) -> float:
-        """Return when a call that begins now does so by the book's time."""
+    def begin(self) -> None:
+        """One more call is made."""
         self._calls_left -= 1
-        return self.reply.at + time.monotonic() - self._since
 
 
 class Permit:
@@ -39,7 +39,7 @@ class Permit:
     def __init__(self, grant: Grant, tokens: int) -> None:
         self.grant = grant
         self._tokens = tokens
-        self._began_at = grant.begin()
+        grant.begin()
         self._began = time.monotonic()
         self._outcome = Outcome.NOTHING
         self._blocked_seconds = 0.0
@@ -65,6 +65,7 @@ class Permit:
         took, earlier = time.monotonic() - self._began, tuple(self.grant.answers)
         if self._outcome is Outcome.ANSWERED:
             self.grant.answers.append(took)
+        granted_at = self.grant.reply.at
         return Ended(
-            self.grant.ticket, self._outcome, self._began_at, took, self._blocked_seconds, self._tokens_left, earlier
+            self.grant.ticket, self._outcome, granted_at, took, self._blocked_seconds, self._tokens_left, earlier
         )

@@ -14,8 +14,8 @@ async def _nothing(self: Any, *args: Any, block: int | None = None, **options: A
     return []
 
 
-def _queue_nothing(self: Any, *args: Any, **options: Any) -> Any:
-    return self.execute_command("PING")
+async def _nothing_for_each(self: Any, rooms: Any) -> list[None]:
+    return [None] * len(rooms)
 
 
 async def _never(self: Any, *args: Any, **options: Any) -> Any:
@@ -37,10 +37,11 @@ async def _ignore(self: Any, *args: Any) -> Any:
 def deaf() -> None:
     """Reads of its streams bring nothing, as over a half-dead line."""
     from redis.asyncio import Redis
-    from redis.asyncio.client import Pipeline
+
+    from orchestrator.sources.redis_stream import RedisStreamSource
 
     Redis.xreadgroup = _nothing  # type: ignore[method-assign,assignment]
-    Pipeline.xreadgroup = _queue_nothing  # type: ignore[method-assign]
+    RedisStreamSource._read_all = _nothing_for_each  # type: ignore[method-assign]
 
 
 def impatient() -> None:

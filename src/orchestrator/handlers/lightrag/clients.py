@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import ollama
 import openai
+import orjson
 
 from orchestrator.handlers.lightrag.faults import OVERLOADED, ThrottledAnswer
 
@@ -68,14 +69,17 @@ class _OpenAI:
     async def embed(self, model: str, texts: Sequence[str]) -> Embedded:
         body = {"model": model, "input": list(texts), "encoding_format": "base64"}
         answer = await self._post("/embeddings", body)
-        items = sorted(answer.get("data") or (), key=lambda item: item.get("index", 0))
-        if not items:
+        items = sorted(answer.get("data") or (), key=lambda item: item.get("index") or 0)
+        vectors = [_vector(item.get("embedding")) for item in items]
+        if not all(len(vector) for vector in vectors) or not vectors:
             raise ValueError(f"model {model} at {self._client.base_url} gave no vectors")
-        vectors = [_vector(item["embedding"]) for item in items]
         return Embedded(vectors, _count((answer.get("usage") or {}).get("prompt_tokens")))
 
     async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        answer = await self._client.post(path, cast_to=object, body=body)
+        try:  # whatever the server calls it: some do not label it as JSON
+            answer = orjson.loads(await self._client.post(path, cast_to=str, body=body))
+        except orjson.JSONDecodeError:
+            return {}
         return answer if isinstance(answer, dict) else {}
 
     async def close(self) -> None:
@@ -122,9 +126,11 @@ def _text(answer: dict[str, Any]) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _vector(sent: str | Sequence[float]) -> npt.NDArray[np.float32]:
+def _vector(sent: str | Sequence[float] | None) -> npt.NDArray[np.float32]:
     """Return a vector: base64 of little-endian floats, or the floats themselves from servers that know nothing else."""
-    return np.frombuffer(base64.b64decode(sent), "<f4") if isinstance(sent, str) else np.asarray(sent, np.float32)
+    if isinstance(sent, str):
+        return np.frombuffer(base64.b64decode(sent), "<f4")
+    return np.asarray(sent or (), np.float32)
 
 
 def _count(value: int | None) -> int:

@@ -22,14 +22,16 @@ if first and known[11] and ARGV[6] ~= '0' then
     redis.call('HSET', KEYS[1], 'tokens', math.min(tonumber(ARGV[7]), tonumber(known[11]) + ARGV[6]))
 end
 local due = false
-if ARGV[4] ~= '' then
+if first and ARGV[4] ~= '' then
     local samples, answers = {}, 0
-    for _, times in ipairs({ARGV[4], known[8] or ''}) do
+    for i, times in ipairs({ARGV[4], known[8] or ''}) do
         for sample in string.gmatch(times, '[^,]+') do
             if #samples < tonumber(ARGV[8]) then
                 samples[#samples + 1] = sample
             end
-            answers = answers + (times == ARGV[4] and 1 or 0)
+            if i == 1 then
+                answers = answers + 1
+            end
         end
     end
     known[8] = table.concat(samples, ',')
