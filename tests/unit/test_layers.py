@@ -12,7 +12,7 @@ import orchestrator
 
 PACKAGE = Path(orchestrator.__file__).parent
 LEVELS: dict[str, int] = {
-    **dict.fromkeys(("errors", "jobs", "deliveries", "backoff", "keys", "metadata", "tasks"), 0),
+    **dict.fromkeys(("errors", "jobs", "deliveries", "backoff", "keys", "metadata", "tasks", "checkout"), 0),
     **dict.fromkeys(("settings",), 1),
     **dict.fromkeys(("ledger", "events"), 2),
     **dict.fromkeys(("sources", "tracker", "limits"), 3),

@@ -16,8 +16,9 @@ from orchestrator.ledger.statements import SEPARATOR, sql
 if TYPE_CHECKING:
     from orchestrator.ledger.database import Connection
 
-PAGE = 1000
+PAGE = 2000
 """Chunks published in one transaction: what a crash in between publishes twice."""
+JOBS = 1000  # that a page is filled from
 
 
 class References(NamedTuple):
@@ -112,7 +113,7 @@ class Outbox:
             lock = "outbox_lock" if wait else "outbox_try_lock"
             if await connection.fetchval(sql(lock), _lock_of(queue)) is False:
                 return Page(ours=False)
-            waiting = await connection.fetch(sql("outbox_waiting"), queue, PAGE)
+            waiting = await connection.fetch(sql("outbox_waiting"), queue, JOBS)
             most = min(PAGE, await room()) if waiting else 0
             if most <= 0:
                 return Page(more=bool(waiting))

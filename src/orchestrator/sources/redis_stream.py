@@ -181,7 +181,7 @@ class RedisStreamSource:
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         """Ack and delete, in one script."""
-        args = [self._group, *(d.receipt for d in deliveries)]
+        args = [self._group, " ".join([d.receipt for d in deliveries])]
         await self._served("ack", lambda: self._scripts["end"](keys=[self._stream], args=args))
 
     async def retry(self, deliveries: Sequence[tuple[Delivery, float]]) -> None:
