@@ -28,6 +28,7 @@ async def pool(database: str) -> AsyncIterator[Pool]:
 def keeping(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     """A checkout that keeps connections for as long as a test takes."""
     monkeypatch.setattr(checkout, "KEEP_SECONDS", 600.0)
+    monkeypatch.setattr(checkout, "LONGEST_SECONDS", 600.0)
     return Checkout(pool)
 
 
@@ -127,25 +128,27 @@ async def test_a_connection_that_was_cut_is_left(pool: Pool, keeping: Checkout, 
     await keeping.clear()
 
 
-async def test_a_pool_that_closes_waits_for_no_next_use(database: str) -> None:
-    """What is kept goes back by itself, and nothing new is kept."""
-    pool = await asyncpg.create_pool(database, min_size=1, max_size=2)
-    kept, go_on = Checkout(pool), asyncio.Event()
+async def test_a_pool_that_closes_serves_nobody_any_more(pool: Pool, keeping: Checkout) -> None:
+    """Neither with what is kept, nor with what comes back after that: the close would wait for it."""
+    both, go_on = asyncio.Barrier(2), asyncio.Event()
+
+    async def together() -> None:
+        async with keeping.use():
+            await both.wait()
 
     async def slow() -> None:
-        async with kept.use():
+        async with keeping.use():
             await go_on.wait()
 
-    await asyncio.gather(pid(kept), pid(kept))
+    await asyncio.gather(together(), together())
     using = asyncio.create_task(slow())
     await asyncio.sleep(0)
+    assert len(keeping._kept) == 1, "the other one"
     closing = asyncio.create_task(pool.close())
     await asyncio.sleep(0)
+    with pytest.raises(asyncpg.InterfaceError):
+        await pid(keeping)
     go_on.set()
     await using
-    with pytest.raises(asyncpg.InterfaceError):
-        await pid(kept)
-    await kept.clear()
+    await keeping.clear()
     await asyncio.wait_for(closing, 30)
-    with pytest.raises(asyncpg.InterfaceError):
-        await pid(kept)

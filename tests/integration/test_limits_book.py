@@ -56,6 +56,16 @@ async def test_what_is_told_again_counts_once(client: redis.Redis, outcome: Outc
     assert await client.zcard(keys.limit_held(SEVERAL.id)) == 0, "the permit is free"
 
 
+async def test_a_pause_that_is_asked_for_outlives_what_redis_knew(client: redis.Redis) -> None:
+    """Redis was emptied while the call was under way; nobody calls the endpoint before all the same."""
+    book = Book(Scripts(client), endpoint())
+    granted = await book.acquire("a", 1)
+    await client.flushall()
+    await book.settle(Ended("a", Outcome.REFUSED, granted.at, took=0.1, blocked_seconds=60))
+    reply = await book.acquire("b", 1)
+    assert not reply.granted and 50 < reply.blocked_seconds <= 60 and reply.limit == 3
+
+
 async def test_answers_that_took_equally_long_are_counted_each(client: redis.Redis) -> None:
     """As those of a quick endpoint do, to the millisecond."""
     book = Book(Scripts(client), endpoint(initial=50, ceiling=50))

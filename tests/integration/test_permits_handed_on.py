@@ -167,6 +167,34 @@ async def test_what_was_granted_before_a_refusal_ends_with_its_call(hosts: Hosts
     await wait_until(hosts.nothing_held)
 
 
+async def test_what_was_asked_for_before_a_refusal_ends_with_its_call(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The book granted it before it heard of the refusal, and its answer came after that."""
+    a, go_on, acquire = hosts.host(), asyncio.Event(), Book.acquire
+    granted = calls_of(monkeypatch, Book, "acquire")
+
+    async def slowly(book: Book, ticket: str, tokens: int) -> Any:
+        found = await acquire(book, ticket, tokens)
+        granted.returned.append(found)
+        await go_on.wait()
+        return found
+
+    async def is_granted() -> bool:
+        return len(granted.returned) > 0
+
+    async with a.permit(1, patience=5) as refused:
+        granted.returned.clear()
+        monkeypatch.setattr(Book, "acquire", slowly)
+        other = asyncio.create_task(hosts.call(a))
+        await wait_until(is_granted)
+        refused.refused(60)
+    go_on.set()
+    await other
+    with pytest.raises(ThrottledError):
+        await hosts.call(a, patience=1)
+
+
 @pytest.mark.parametrize("caps", [{"requests_per_minute": 600}, {"tokens_per_minute": 6000}])
 async def test_where_calls_are_counted_each_one_asks(
     hosts: Hosts, caps: dict[str, int], monkeypatch: pytest.MonkeyPatch

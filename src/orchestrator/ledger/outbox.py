@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 PAGE = 2000
 """Chunks published in one transaction: what a crash in between publishes twice."""
-JOBS = 1000  # that a page is filled from
 
 
 class References(NamedTuple):
@@ -113,7 +112,7 @@ class Outbox:
             lock = "outbox_lock" if wait else "outbox_try_lock"
             if await connection.fetchval(sql(lock), _lock_of(queue)) is False:
                 return Page(ours=False)
-            waiting = await connection.fetch(sql("outbox_waiting"), queue, JOBS)
+            waiting = await connection.fetch(sql("outbox_waiting"), queue, PAGE)
             most = min(PAGE, await room()) if waiting else 0
             if most <= 0:
                 return Page(more=bool(waiting))

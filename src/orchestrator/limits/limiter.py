@@ -103,6 +103,7 @@ class Limiter:
                 while True:
                     self._spares.clear()  # what has to be given back goes in the same round trip
                     # to its end, even when we are cancelled: what it may have been granted must be given back
+                    asked_at = time.monotonic()
                     asked = asyncio.create_task(self._ask(ticket, tokens))
                     reply, shared = await asyncio.shield(asked)
                     if reply.granted:
@@ -116,7 +117,7 @@ class Limiter:
         except BaseException:
             self._begin(self._forget(ticket, asked))
             raise
-        return Grant(ticket, reply, shared=shared, calls=self._calls)
+        return Grant(ticket, reply, asked_at=asked_at, shared=shared, calls=self._calls)
 
     async def _ask(self, ticket: str, tokens: int) -> tuple[Reply, bool]:
         """Ask the shared book, or our own when that does not answer: a call never fails for want of Redis."""
@@ -194,7 +195,7 @@ class Limiter:
     def _may_keep(self, grant: Grant) -> bool:
         """Return whether nobody is known to want it at once."""
         wanted = self._wakes or grant.reply.waiting
-        return grant.shared and not wanted and not self._said and grant.since > self._refused_at
+        return grant.shared and not wanted and not self._said and grant.asked_at > self._refused_at
 
     def _give_to_book(self, grant: Grant, ended: Ended) -> asyncio.Task[None]:
         return self._begin(self._settle(ended, shared=grant.shared))

@@ -13,20 +13,23 @@ SECONDS = 0.25  # after that the book is asked again: there may be none by now
 class Grant:
     """Leave to have one call under way at a time; quick ones follow each other without the book being asked."""
 
-    def __init__(self, ticket: str, reply: Reply, *, shared: bool, calls: int = CALLS) -> None:
-        """`calls` is how many may be made under it; `shared` whether the book of all hosts granted it."""
+    def __init__(self, ticket: str, reply: Reply, *, asked_at: float, shared: bool, calls: int = CALLS) -> None:
+        """`calls` is how many may be made under it; `shared` whether the book of all hosts granted it.
+
+        `asked_at` is by time.monotonic(): what befell the endpoint since may not be in the reply.
+        """
         self.ticket = ticket
         self.reply = reply
         self.shared = shared
         self.answers: list[float] = []  # seconds each call took that was answered
-        self.since = time.monotonic()
+        self.asked_at = asked_at
         self._calls_left = calls
 
     @property
     def lasts(self) -> bool:
         """Return whether one more call may be made under it."""
         room = self.reply.used < self.reply.limit and not self.reply.waiting  # when it was granted
-        return room and self._calls_left > 0 and time.monotonic() - self.since < SECONDS
+        return room and self._calls_left > 0 and time.monotonic() - self.asked_at < SECONDS
 
     def begin(self) -> None:
         """One more call is made."""

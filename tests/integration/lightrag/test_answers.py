@@ -62,6 +62,27 @@ async def test_an_answer_without_a_text_is_said_to_be_empty(answer: Any) -> None
         assert b"authorization: bearer secret" in asked[0].lower()
 
 
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/json ; charset=utf-8", "application/json; charset=latin-1"]
+)
+async def test_json_by_any_name_is_read(kind: str) -> None:
+    """Some servers label it as something else, or in a charset that it has not."""
+    answer = {"choices": [{"message": {"content": "D\u00fcsseldorf"}}]}
+    async with serving(json.dumps(answer, ensure_ascii=False).encode(), kind=kind) as (found, _):
+        assert await found.complete("Where?") == "D\u00fcsseldorf"
+    async with serving(b'{"choices": [{"message": {"content": "half \\ud83d"}}], "x": NaN}', kind=kind) as (found, _):
+        assert (await found.complete("Where?")).startswith("half"), "as strict as JSON in Python, and no stricter"
+
+
+@pytest.mark.parametrize("embedding", [None, "abc", 5, {}, [], [[1.0]], "", "AAA="])
+async def test_what_is_no_vector_is_said_to_be_none(embedding: Any) -> None:
+    """In words, not as an error of ours."""
+    for data in ([{"embedding": embedding, "index": None}], {"embedding": embedding}, [embedding]):
+        async with serving({"data": data, "usage": 3}) as (found, _):
+            with pytest.raises(ValueError, match="gave no vectors"):
+                await found.embed(["a"])
+
+
 async def test_a_page_of_a_proxy_is_no_answer() -> None:
     """It is served with status 200."""
     async with serving(b"<html>Sign in</html>", kind="text/html") as (found, _):

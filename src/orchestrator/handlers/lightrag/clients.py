@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from json import loads
 from typing import Any, Protocol
 
 import httpx
@@ -12,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import ollama
 import openai
-import orjson
 
 from orchestrator.handlers.lightrag.faults import OVERLOADED, ThrottledAnswer
 
@@ -63,22 +63,21 @@ class _OpenAI:
     async def chat(self, model: str, messages: Messages, *, json: bool) -> Chat:
         extra: dict[str, Any] = {"response_format": {"type": "json_object"}} if json else {}
         answer = await self._post("/chat/completions", {"model": model, "messages": messages, **extra})
-        used = answer.get("usage") or {}
+        used = _used(answer)
         return Chat(_text(answer), _count(used.get("prompt_tokens")), _count(used.get("completion_tokens")))
 
     async def embed(self, model: str, texts: Sequence[str]) -> Embedded:
         body = {"model": model, "input": list(texts), "encoding_format": "base64"}
         answer = await self._post("/embeddings", body)
-        items = sorted(answer.get("data") or (), key=lambda item: item.get("index") or 0)
-        vectors = [_vector(item.get("embedding")) for item in items]
-        if not all(len(vector) for vector in vectors) or not vectors:
+        if not (vectors := _vectors(answer)):
             raise ValueError(f"model {model} at {self._client.base_url} gave no vectors")
-        return Embedded(vectors, _count((answer.get("usage") or {}).get("prompt_tokens")))
+        return Embedded(vectors, _count(_used(answer).get("prompt_tokens")))
 
     async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        try:  # whatever the server calls it: some do not label it as JSON
-            answer = orjson.loads(await self._client.post(path, cast_to=str, body=body))
-        except orjson.JSONDecodeError:
+        """Return the answer, whatever the server says it is; nothing when it is no JSON object."""
+        try:
+            answer = loads(await self._client.post(path, cast_to=bytes, body=body))
+        except ValueError:
             return {}
         return answer if isinstance(answer, dict) else {}
 
@@ -126,11 +125,24 @@ def _text(answer: dict[str, Any]) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _vector(sent: str | Sequence[float] | None) -> npt.NDArray[np.float32]:
+def _vectors(answer: dict[str, Any]) -> list[npt.NDArray[np.float32]]:
+    """Return the vectors of an OpenAI answer in the order of the texts; none when it holds anything else."""
+    try:
+        items = sorted(answer["data"], key=lambda item: item.get("index") or 0)
+        vectors = [_vector(item["embedding"]) for item in items]
+    except (LookupError, AttributeError, TypeError, ValueError):
+        return []
+    return vectors if all(vector.ndim == 1 and vector.size for vector in vectors) else []
+
+
+def _vector(sent: str | Sequence[float]) -> npt.NDArray[np.float32]:
     """Return a vector: base64 of little-endian floats, or the floats themselves from servers that know nothing else."""
-    if isinstance(sent, str):
-        return np.frombuffer(base64.b64decode(sent), "<f4")
-    return np.asarray(sent or (), np.float32)
+    return np.frombuffer(base64.b64decode(sent), "<f4") if isinstance(sent, str) else np.asarray(sent, np.float32)
+
+
+def _used(answer: dict[str, Any]) -> dict[str, Any]:
+    used = answer.get("usage")
+    return used if isinstance(used, dict) else {}
 
 
 def _count(value: int | None) -> int:

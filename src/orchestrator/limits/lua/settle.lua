@@ -12,8 +12,12 @@ if not first and ARGV[2] ~= 'refused' then
 end
 local known = redis.call('HMGET', KEYS[1], 'version', 'limit', 'peak', 'answers', 'changed_at', 'too_much', 'baseline',
     'samples', 'window', 'blocked', 'tokens')
-if not known[2] then
-    return {now} -- Redis was emptied: nothing is known, and this call belongs to what was
+if not known[2] then -- Redis was emptied: nothing is known, and this call belongs to what was
+    if ARGV[2] == 'refused' and tonumber(ARGV[5]) > 0 then
+        redis.call('HSET', KEYS[1], 'blocked', now + ARGV[5])
+        redis.call('EXPIRE', KEYS[1], ARGV[9])
+    end
+    return {now}
 end
 for i = 1, 7 do
     known[i] = tonumber(known[i] or '') or 0

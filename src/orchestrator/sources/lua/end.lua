@@ -5,5 +5,10 @@ local ids = {}
 for id in string.gmatch(ARGV[2], '%S+') do
     ids[#ids + 1] = id
 end
-redis.call('XACK', KEYS[1], ARGV[1], unpack(ids))
-return redis.call('XDEL', KEYS[1], unpack(ids))
+local deleted = 0
+for first = 1, #ids, 1000 do -- unpack takes no more than a few thousand
+    local last = math.min(first + 999, #ids)
+    redis.call('XACK', KEYS[1], ARGV[1], unpack(ids, first, last))
+    deleted = deleted + redis.call('XDEL', KEYS[1], unpack(ids, first, last))
+end
+return deleted
