@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -79,9 +79,13 @@ class Checkout:
             self._timer = loop.call_at(self._kept[0][1] + KEEP_SECONDS, self._tidy, loop)
 
     def _return(self, lent: Lent) -> None:
-        task = asyncio.get_running_loop().create_task(self._pool.release(lent.connection))
+        task = asyncio.get_running_loop().create_task(self._release(lent.connection))
         self._returning.add(task)
         task.add_done_callback(self._returning.discard)
+
+    async def _release(self, connection: Any) -> None:
+        with suppress(Exception):  # it was cut, and its pool has thrown it away
+            await self._pool.release(connection)
 
 
 class _Use:
