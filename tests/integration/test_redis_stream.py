@@ -64,6 +64,22 @@ async def test_x33_acked_entries_leave_the_stream(client: redis.Redis, source: R
     assert await client.xlen("q") == 0 and await times_delivered(client) == []
 
 
+async def test_a_late_ack_takes_nothing_from_whoever_is_at_work(client: redis.Redis, source: RedisStreamSource) -> None:
+    """A worker finds a chunk in other hands, and is stopped for longer than a lease before it acks its own entry of it.
+
+    Another one has taken that entry over by then, and with it the chunk.
+    """
+    await put(client, 1)
+    (stopped,) = await source.claim(A, 10, 0.05)
+    await age(client, stopped, 2 * LEASE)
+    (taken,) = await source.recover(B, 10)
+    await source.ack([stopped])
+    assert await client.xlen("q") == 1
+    taken.lease_token = 1  # the ledger's
+    await source.ack([taken])
+    assert await client.xlen("q") == 0
+
+
 async def idle(client: redis.Redis) -> float:
     """Return for how many seconds nobody has renewed what is pending."""
     (row,) = await client.xpending_range("q", "g", "-", "+", 100)

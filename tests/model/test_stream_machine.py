@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import hypothesis.strategies as st
@@ -103,7 +103,7 @@ class StreamMachine(RuleBasedStateMachine):
                 entry.place = "waiting"
 
     @precondition(lambda self: self.receipts)
-    @rule(data=st.data(), way=st.sampled_from(["ack", "retry", "retry long", "release", "bury", "renew"]))
+    @rule(data=st.data(), way=st.sampled_from(["ack", "pass", "retry", "retry long", "release", "bury", "renew"]))
     def end(self, data: st.DataObject, way: str) -> None:
         """A delivery is ended, perhaps one that is somebody else's by now."""
         self._end(data.draw(st.sampled_from(self.receipts)), way)
@@ -112,9 +112,12 @@ class StreamMachine(RuleBasedStateMachine):
         entry, source = self.entries[delivery.chunk_id], self._of(delivery.consumer)
         there = self._exists(delivery.receipt)
         ours = there and entry.place == "held" and entry.holder == delivery.consumer
-        if way == "ack":
-            self.world.run(source.ack([delivery]))
+        if way == "ack":  # what was claimed at the ledger, and settled there
+            self.world.run(source.ack([replace(delivery, lease_token=1)]))
             entry.place = "gone" if there else entry.place
+        elif way == "pass":  # what the ledger had nothing to do for
+            self.world.run(source.ack([delivery]))
+            entry.place = "gone" if ours else entry.place
         elif way == "bury":
             self.world.run(source.bury([(delivery, "reason")]))
             entry.place = "dead" if there else entry.place
@@ -145,7 +148,7 @@ class StreamMachine(RuleBasedStateMachine):
         await self.world.redis.xclaim(STREAM, GROUP, holder, 0, [entry_id], idle=AGED_MS, justid=True)
 
     @precondition(lambda self: any(e.place == "held" for e in self.entries.values()))
-    @rule(data=st.data(), way=st.sampled_from(["ack", "retry", "release", "bury", "renew"]))
+    @rule(data=st.data(), way=st.sampled_from(["ack", "pass", "retry", "release", "bury", "renew"]))
     def take_over(self, data: st.DataObject, way: str) -> None:
         """A holder is thought dead, another one takes over, and then the first one is heard of again."""
         name = data.draw(st.sampled_from([n for n, e in self.entries.items() if e.place == "held"]))

@@ -65,7 +65,7 @@ class RedisStreamSource:
         self._consumers: list[str] = []
         self._former: dict[str, str] = {}  # consumer -> how far the entries of its former life were looked at
         self._cursor = "0-0"
-        names = ("end", "give_back", "move_due", "bury", "renew", "retire")
+        names = ("end", "pass", "give_back", "move_due", "bury", "renew", "retire")
         self._scripts = {name: client.register_script(script(name)) for name in names}
 
     async def open(self, consumers: Sequence[str]) -> None:
@@ -180,9 +180,13 @@ class RedisStreamSource:
         return [d for d in deliveries if d.receipt in ids]
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
-        """Ack and delete, in one script."""
-        args = [self._group, " ".join([d.receipt for d in deliveries])]
-        await self._served("ack", lambda: self._scripts["end"](keys=[self._stream], args=args))
+        """Ack and delete, in one script; what the ledger did not give us only as long as it is ours."""
+        if receipts := [d.receipt for d in deliveries if d.lease_token]:
+            args = [self._group, " ".join(receipts)]
+            await self._served("ack", lambda: self._scripts["end"](keys=[self._stream], args=args))
+        if others := [part for d in deliveries if not d.lease_token for part in (d.receipt, d.consumer)]:
+            passing = [self._group, *others]
+            await self._served("ack", lambda: self._scripts["pass"](keys=[self._stream], args=passing))
 
     async def retry(self, deliveries: Sequence[tuple[Delivery, float]]) -> None:
         """Put entries into the sorted set until they are due, in one script."""
