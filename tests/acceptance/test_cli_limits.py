@@ -8,7 +8,8 @@ from orchestrator.deliveries import Outcome, Result, Usage, Verdict
 from orchestrator.ledger import Ledger
 from orchestrator.limits.endpoint import Endpoint
 from orchestrator.limits.limiter import Limiter
-from orchestrator.limits.scripts import Scripts, connect
+from orchestrator.limits.scripts import Scripts
+from orchestrator.sources.redis_client import connect
 from tests.support.api import STREAM, Api
 from tests.support.jobs import delivery_of, new_job
 from tests.support.program import Cli

@@ -13,7 +13,8 @@ from redis.exceptions import RedisError, ResponseError
 from orchestrator import keys
 from orchestrator.limits import scripts as limit_scripts
 from orchestrator.limits.book import Book
-from orchestrator.limits.scripts import Scripts, connect
+from orchestrator.limits.scripts import Scripts
+from orchestrator.sources.redis_client import connect
 from tests.support.calls import calls_of
 from tests.support.hosts import endpoint
 from tests.support.servers import redis_server

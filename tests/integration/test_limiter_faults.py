@@ -14,7 +14,8 @@ import redis.asyncio as redis
 from orchestrator.errors import ThrottledError
 from orchestrator.limits import book, limiter, local, scripts
 from orchestrator.limits.limiter import Limiter
-from orchestrator.limits.scripts import Scripts, connect
+from orchestrator.limits.scripts import Scripts
+from orchestrator.sources.redis_client import connect
 from tests.support.calls import calls_of
 from tests.support.hosts import Hosts, endpoint
 from tests.support.servers import Server, redis_server

@@ -9,7 +9,8 @@ import redis.asyncio as redis
 
 from orchestrator import keys
 from orchestrator.limits.book import Book, Ended, Outcome
-from orchestrator.limits.scripts import Scripts, connect
+from orchestrator.limits.scripts import Scripts
+from orchestrator.sources.redis_client import connect
 from tests.support.hosts import endpoint
 
 ONE = endpoint(ceiling=1, tokens_per_minute=60_000)

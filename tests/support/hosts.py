@@ -9,7 +9,8 @@ from typing import Any
 from orchestrator import keys
 from orchestrator.limits.endpoint import Endpoint
 from orchestrator.limits.limiter import Limiter
-from orchestrator.limits.scripts import Scripts, connect
+from orchestrator.limits.scripts import Scripts
+from orchestrator.sources.redis_client import connect
 
 
 def endpoint(**changes: Any) -> Endpoint:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from orchestrator.limits.endpoint import embedding_endpoint, llm_endpoint
 from orchestrator.limits.limiter import Limiter
-from orchestrator.limits.scripts import Scripts, connect
+from orchestrator.limits.scripts import Scripts
 from orchestrator.settings import LightRAGSettings
+from orchestrator.sources.redis_client import connect
 
 
 class Limiters:

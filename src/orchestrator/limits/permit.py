@@ -28,7 +28,7 @@ class Grant:
     @property
     def lasts(self) -> bool:
         """Return whether one more call may be made under it."""
-        room = self.reply.used < self.reply.limit and not self.reply.waiting  # when it was granted
+        room = self.reply.used < self.reply.limit  # when it was granted
         return room and self._calls_left > 0 and time.monotonic() - self.asked_at < SECONDS
 
     def begin(self) -> None:

@@ -9,25 +9,12 @@ from importlib.resources import files
 from typing import Any
 
 import redis.asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, ResponseError
 
 ANSWER_SECONDS = 2.0  # Redis must not hold up a call that it only counts
 MOST = 64  # calls in one round trip
 
 _NAMES = ("acquire", "settle", "adjust", "renew", "leave")
-
-
-def connect(url: str) -> redis.Redis:
-    """Return a client of `url`, not yet connected. It waits for answers without end: Scripts does not."""
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=None,  # with one redis-py makes a task of whatever it sends
-        socket_connect_timeout=ANSWER_SECONDS,
-        health_check_interval=30,
-        retry=Retry(NoBackoff(), 1),
-    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

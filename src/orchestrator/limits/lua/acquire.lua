@@ -40,7 +40,8 @@ end
 local limit = math.min(tonumber(known[1]), ceiling)
 local used = redis.call('ZCARD', KEYS[2])
 if redis.call('ZSCORE', KEYS[2], ticket) then
-    return {1, now, used, limit, redis.call('ZCARD', KEYS[3]), 0, 0} -- asked again, because the answer was lost: it must not wait for itself
+    -- asked again, because the answer was lost: it must not wait for itself
+    return {1, now, used, limit, redis.call('ZCARD', KEYS[3]), 0, 0}
 end
 local before = redis.call('ZRANK', KEYS[3], ticket) or redis.call('ZCARD', KEYS[3])
 local blocked = math.max(0, number(known[3], 0) - now)

@@ -1,7 +1,8 @@
 -- Give a permit back and note what came of the call, and of those made before under the same ticket.
 -- KEYS[1] state, KEYS[2] held
--- ARGV: 1 ticket, 2 outcome (answered, refused, nothing), 3 when the call began in ms, 4 how long each took that
--- was answered in ms, the latest first, 5 ms for which nobody may call, 6 tokens asked for and not used, 7 tokens at once, 8 answers kept, 9 how long the state lives in s
+-- ARGV: 1 ticket, 2 outcome (answered, refused, nothing), 3 when it was granted in ms, 4 how long each call that was
+-- answered took in ms, the latest first, 5 ms for which nobody may call, 6 tokens asked for and not used, 7 tokens at once,
+-- 8 answers kept, 9 how long the state lives in s
 -- Returns now in ms, and, when the limit is to be looked at, version, limit, peak, answers, changed_at, too_much,
 -- baseline in ms, the latest answers in ms.
 local time = redis.call('TIME')
