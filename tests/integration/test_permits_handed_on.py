@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator import keys
 from orchestrator.errors import ThrottledError
-from orchestrator.limits import permit, spares
+from orchestrator.limits import limiter, permit, spares
 from orchestrator.limits.book import Book, Ended, Outcome
 from orchestrator.limits.limiter import Limiter
 from tests.support.calls import calls_of
@@ -118,6 +119,37 @@ async def test_who_waits_in_the_same_process_is_served_first(hosts: Hosts, monke
     third = asyncio.create_task(call("third"))
     await asyncio.gather(first, second, third)
     assert order == ["first", "second", "third"] and asked.begun >= 3
+
+
+async def test_who_waits_in_the_same_process_is_told_at_once(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """He need not look again by himself."""
+    for name in ("POLL_SECONDS", "LONGEST_POLL_SECONDS"):
+        monkeypatch.setattr(limiter, name, 600.0)
+    a, over = hosts.host(ONE), asyncio.Event()
+    first = asyncio.create_task(hosts.call(a, until=over))
+    await wait_until(lambda: hosts.has_held(1))
+    second = asyncio.create_task(hosts.call(a, patience=600))
+    await wait_until(hosts.has_waiting)
+    over.set()
+    await asyncio.wait_for(asyncio.gather(first, second), 15)  # or ten minutes
+
+
+async def test_a_permit_that_others_waited_for_is_kept_by_nobody(hosts: Hosts) -> None:
+    """Three hosts, one call at a time: who had to wait knows that another one does, and gives his back at once."""
+    a, b, c = (hosts.host(ONE) for _ in range(3))
+    over = asyncio.Event()
+    first = asyncio.create_task(hosts.call(a, until=over))
+    await wait_until(lambda: hosts.has_held(1))
+    others = [asyncio.create_task(hosts.call(host, patience=600)) for host in (b, c)]
+
+    async def both_wait() -> bool:
+        return bool(await hosts.client.zcard(keys.limit_waiting(ONE.id)) == 2)
+
+    await wait_until(both_wait)
+    over.set()
+    await first
+    await a.close()
+    await asyncio.wait_for(asyncio.gather(*others), 15)  # or the minute for which one would be kept
 
 
 async def test_a_call_that_ends_while_another_asks_serves_that(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
