@@ -157,6 +157,18 @@ async def test_a_stream_holds_a_window_and_what_is_in_hand(ledger: Ledger, redis
     assert len(worker.handler.runs) == 1000
 
 
+async def test_a_stream_is_filled_up_when_a_quarter_of_its_window_has_left(ledger: Ledger, client: redis.Redis) -> None:
+    """A page of three entries costs nearly as much as one of hundreds, and fast work took three between two looks."""
+    await submit(ledger, new_job(100))
+    relay = Relay(ledger, client, window=16)
+    await relay.fill("q", 0)
+    for removed, left in ((3, 13), (1, 16)):
+        for entry_id, _ in await client.xrange("q", count=removed):
+            await client.xdel("q", entry_id)
+        await relay.fill("q", 0)
+        assert await client.xlen("q") == left
+
+
 async def has_entries(worker: System, count: int) -> bool:
     """Return whether the stream holds at least so many."""
     return int(await worker.client.xlen("q")) >= count

@@ -64,6 +64,21 @@ async def test_x33_acked_entries_leave_the_stream(client: redis.Redis, source: R
     assert await client.xlen("q") == 0 and await times_delivered(client) == []
 
 
+async def test_x33_only_acked_entries_leave_the_stream(client: redis.Redis, source: RedisStreamSource) -> None:
+    """Of what ends out of its order, and beside entries in other hands and such as nobody has read yet."""
+    await put(client, 8)
+    first, second = await source.claim(A, 3, 0.05), await source.claim(B, 3, 0.05)
+    for delivery in (*first, *second):
+        delivery.lease_token = 1
+    steps = [([second[1]], "c0 c1 c2 c3 c5 c6 c7"), ([first[0], second[0]], "c1 c2 c5 c6 c7"),
+             ([first[1], first[2]], "c5 c6 c7"), ([second[2]], "c6 c7")]  # fmt: skip
+    for acked, left in steps:
+        await source.ack(acked)
+        found: Any = await client.xrange("q")
+        assert " ".join(fields[b"chunk_id"].decode() for _, fields in found) == left
+    assert [d.chunk_id for d in await source.claim(A, 10, 0.05)] == ["c6", "c7"]
+
+
 async def test_a_late_ack_takes_nothing_from_whoever_is_at_work(client: redis.Redis, source: RedisStreamSource) -> None:
     """A worker finds a chunk in other hands, and is stopped for longer than a lease before it acks its own entry of it.
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.tracker.streams import Depth
-from orchestrator.tracker.window import DELAYED_MOST, LATEST_SECONDS, SECONDS, SOONEST_SECONDS, Window
+from orchestrator.tracker.window import DELAYED_MOST, LATEST_SECONDS, SECONDS, SHORTEST_SECONDS, SOONEST_SECONDS, Window
 
 
 def test_slow_work_has_the_floor_and_no_more() -> None:
@@ -26,7 +26,7 @@ def test_fast_work_has_two_seconds_of_it() -> None:
 
 
 def test_it_opens_within_a_few_looks() -> None:
-    """Workers that empty the stream between two looks get twice as much at each."""
+    """Workers that empty the stream between two looks get a multiple at each."""
     window, left, sizes = Window(16), 0, []
     for look in range(12):
         left += window.room(Depth(waiting=0, delayed=0, left=left), look * 0.005)
@@ -34,11 +34,18 @@ def test_it_opens_within_a_few_looks() -> None:
     assert sizes[-1] > 16_000
 
 
+def test_what_was_watched_for_a_moment_is_not_taken_for_the_rate() -> None:
+    """A thousand that left within a millisecond are not two million in two seconds."""
+    window = Window(16)
+    window.size(Depth(0, 0, 0), 0.0)
+    assert window.size(Depth(0, 0, 1000), 0.001) == 1000 * SECONDS / SHORTEST_SECONDS
+
+
 def test_work_that_stops_closes_it_again() -> None:
     """Two seconds later."""
     window = Window(16)
     window.size(Depth(0, 0, 0), 0.0)
-    assert window.size(Depth(0, 0, 5000), 1.0) == 5000
+    assert window.size(Depth(0, 0, 5000), 1.0) == 5000 * SECONDS
     assert window.size(Depth(0, 0, 5000), 3.5) == 16
 
 
@@ -46,8 +53,8 @@ def test_a_redis_that_was_emptied_counts_from_the_start() -> None:
     """The numbers go back; the window does not become negative."""
     window = Window(16)
     window.size(Depth(0, 0, 90_000), 0.0)
-    assert window.size(Depth(0, 0, 10), 0.1) == 16
-    assert window.size(Depth(0, 0, 110), 0.2) == 100
+    assert window.size(Depth(0, 0, 10), 1.0) == 16
+    assert window.size(Depth(0, 0, 110), 2.0) == 100 * SECONDS
 
 
 def test_retries_without_end_close_the_door() -> None:

@@ -10,7 +10,7 @@ import redis.asyncio as redis
 
 from orchestrator.errors import DependencyError
 from orchestrator.ledger import Ledger
-from orchestrator.ledger.outbox import Page
+from orchestrator.ledger.outbox import PAGE, Page
 from orchestrator.tracker.shares import share
 from orchestrator.tracker.streams import Streams
 from orchestrator.tracker.window import SOONEST_SECONDS, Window
@@ -59,7 +59,7 @@ class Relay:
         depth = await self._streams.look(queue)
         window = self._window(queue)
         size = window.size(depth, time.monotonic())
-        if depth.waiting >= size:
+        if 4 * depth.waiting > 3 * size:  # a page of a few entries costs nearly as much as one of hundreds
             return window.pause(size)
         while True:
             page = await self.page(queue, wait=False)
@@ -67,7 +67,7 @@ class Relay:
                 return SOONEST_SECONDS
             if not page.more:
                 return None
-            if not page.published:
+            if page.published < PAGE:
                 return HUNGRY_SECONDS if 2 * depth.waiting < size else window.pause(size)
 
     async def flush(self, queue: str | None = None) -> int:

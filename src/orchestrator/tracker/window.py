@@ -11,15 +11,16 @@ SECONDS = 2.0
 SOONEST_SECONDS = 0.05
 """How often a full stream is looked at while there is more for it: a fraction of what its window holds."""
 LATEST_SECONDS = 0.5  # the same, of work that has long been slow
+SHORTEST_SECONDS = 0.5  # what was watched for less time says little of the next two seconds
 DELAYED_MOST = 10_000
 """Retries that wait in Redis; with more, nothing new is dispatched: memory is bounded whatever fails."""
 
 
 class Window:
-    """The window of one queue: as many entries as left it within the last two seconds, and never fewer than `least`.
+    """The window of one queue: as many entries as leave it within two seconds, and never fewer than `least`.
 
-    Work that speeds up makes it grow with every look, for each refill lets more leave. Entries in the hands of workers
-    are not part of it.
+    The rate is that of the last two seconds, or of as much of them as was watched: work that has just begun has its
+    window at once, and is not dispatched in crumbs until that has grown. Entries in workers' hands are no part of it.
     """
 
     def __init__(self, least: int) -> None:
@@ -33,7 +34,8 @@ class Window:
         self._seen.append((now, depth.left))
         while self._seen[0][0] < now - SECONDS:
             self._seen.popleft()
-        return max(self._least, depth.left - self._seen[0][1])
+        began, first = self._seen[0]
+        return max(self._least, round((depth.left - first) * SECONDS / max(now - began, SHORTEST_SECONDS)))
 
     def pause(self, size: int) -> float:
         """Return how long to wait before a full stream is looked at again: until a quarter of it will have left.
