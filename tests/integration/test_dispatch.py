@@ -135,45 +135,6 @@ async def test_a_delayed_job_waits_for_its_time_and_no_longer(ledger: Ledger, re
     assert started is not None and due <= started < due + timedelta(seconds=15)
 
 
-async def test_a_stream_holds_a_window_and_what_is_in_hand(ledger: Ledger, redis_url: str) -> None:
-    """Bounded memory: 1,000 chunks wait in the ledger; as long as nothing ends, nothing more is put on the stream."""
-    go = asyncio.Event()
-
-    async def work(delivery: Delivery, context: Context) -> Result:
-        await go.wait()
-        return Result()
-
-    job = new_job(1000)
-    await submit(ledger, job)
-    async with system(ledger, redis_url, work) as worker:
-        relays = [Relay(ledger, worker.client, window=16) for _ in range(2)]
-        async with kept(*relays):
-            await wait_until(lambda: has_entries(worker, 16 + 8))
-            for relay in relays * 5:
-                assert await relay.flush() == 0
-            assert await worker.client.xlen("q") == 16 + 8
-            go.set()
-            assert (await worker.ended(job.job_id)).processed == 1000
-    assert len(worker.handler.runs) == 1000
-
-
-async def test_a_stream_is_filled_up_when_a_quarter_of_its_window_has_left(ledger: Ledger, client: redis.Redis) -> None:
-    """A page of three entries costs nearly as much as one of hundreds, and fast work took three between two looks."""
-    await submit(ledger, new_job(100))
-    relay = Relay(ledger, client, window=16)
-    await relay.fill("q", 0)
-    for removed, left in ((3, 13), (1, 16)):
-        for entry_id, _ in await client.xrange("q", count=removed):
-            await client.xdel("q", entry_id)
-        await relay.fill("q", 0)
-        assert await client.xlen("q") == left
-
-
-async def has_entries(worker: System, count: int) -> bool:
-    """Return whether the stream holds at least so many."""
-    return int(await worker.client.xlen("q")) >= count
-
-
 async def test_idle_workers_do_not_wait_for_their_own_relay(
     ledger: Ledger, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,7 +260,7 @@ async def test_a_cancelled_job_leaves_the_outbox(ledger: Ledger, redis_url: str)
     await submit(ledger, job)
     busy = system(ledger, redis_url, work, timeout_seconds=60)  # longer than is waited here: no attempt times out
     async with busy as worker, kept(Relay(ledger, worker.client, window=16)):
-        await wait_until(lambda: has_entries(worker, 16))
+        await wait_until(lambda: worker.has_entries(16))
         await ledger.jobs.cancel(job.job_id)
         await wait_until(worker.empty)
         assert await worker.relay.flush() == 0

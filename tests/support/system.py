@@ -98,6 +98,10 @@ class System:
         """Return whether the queue holds nothing any more, waiting or in flight."""
         return await self.source.depth() == 0
 
+    async def has_entries(self, count: int) -> bool:
+        """Return whether the stream holds at least so many."""
+        return int(await self.client.xlen("q")) >= count
+
 
 async def _done(delivery: Delivery, context: Context) -> Result:
     return Result()
