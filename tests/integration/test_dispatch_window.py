@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from orchestrator.handlers.base import Context
 from orchestrator.ledger import Ledger
 from orchestrator.sources.redis_client import connect
 from orchestrator.tracker.relay import Relay
+from orchestrator.tracker.window import SOONEST_SECONDS
 from tests.support.jobs import new_job
 from tests.support.relays import kept
 from tests.support.system import system
@@ -60,3 +63,37 @@ async def test_a_stream_is_filled_up_when_a_quarter_of_its_window_has_left(ledge
         await client.xdel("q", *(entry_id for entry_id, _ in found))
         await relay.fill("q", 0)
         assert await client.xlen("q") == left
+
+
+async def test_what_comes_after_an_idle_time_is_not_taken_for_slow(
+    ledger: Ledger, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing had left the stream for two seconds: so it was looked at twice a second, whatever workers then did."""
+    now, pauses = time.monotonic(), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        pauses.append(seconds)
+        now += seconds
+
+    monkeypatch.setattr("orchestrator.tracker.relay.time.monotonic", lambda: now)
+    relay = Relay(ledger, client, window=16)
+    for _ in range(8):
+        await relay.fill("q", 0)
+        now += 0.5
+    await ledger.jobs.create(new_job(100))
+    with monkeypatch.context() as patched:
+        patched.setattr("orchestrator.tracker.relay.asyncio.sleep", sleep)
+        await relay.fill("q", SOONEST_SECONDS)
+    assert len(pauses) > 1 and max(pauses) <= SOONEST_SECONDS
+
+
+async def test_a_page_that_its_lanes_keep_small_is_not_the_last(ledger: Ledger, client: redis.Redis) -> None:
+    """Forty tenants whose time has not come leave the one whose has 48 jobs a page: there is room for more."""
+    later = datetime.now(UTC) + timedelta(hours=1)
+    for n in range(40):
+        await ledger.jobs.create(new_job(1, tenant=f"later-{n}", not_before=later))
+    for _ in range(200):
+        await ledger.jobs.create(new_job(1, tenant="now"))
+    await Relay(ledger, client, window=200).fill("q", 0)
+    assert await client.xlen("q") > 150

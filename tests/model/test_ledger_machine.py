@@ -25,6 +25,7 @@ OUTCOMES = st.sampled_from(
     ]
 )
 POLICIES = st.sampled_from(list(FailurePolicy))
+GIVES_UP = {FailurePolicy.FAIL_FAST, FailurePolicy.THRESHOLD}
 
 
 @dataclass
@@ -142,7 +143,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.events_tell_it_once()
 
     def the_books_balance(self) -> None:
-        """Counters are what the rows say, and add up."""
+        """Counters are what the rows say, and add up; a job ends with its last chunk, as its policy says."""
         statement = """
             SELECT j.*, c.status AS chunk_status, c.n FROM jobs j
             JOIN (SELECT job_id, status, count(*) AS n FROM chunks GROUP BY job_id, status) c USING (job_id)
@@ -155,6 +156,11 @@ class LedgerMachine(RuleBasedStateMachine):
         for job_id, row in jobs.items():
             assert {s.value: row[s.value] for s in ChunkStatus if row[s.value]} == counts[job_id]
             assert sum(counts[job_id].values()) == row["chunks_total"]
+            if row["queued"] + row["running"] == 0:
+                assert row["status"] == end_of(FailurePolicy(row["failure_policy"]), row["max_failed"], counts[job_id])
+            else:
+                assert row["status"] in {"queued", "processing"}
+                assert row["failure_policy"] not in GIVES_UP or row["failed"] <= row["max_failed"]
 
     def tries_are_counted(self) -> None:
         """Of every chunk; what a cancel, a policy or a dead worker does to it counts nothing."""
@@ -191,6 +197,14 @@ class LedgerMachine(RuleBasedStateMachine):
             assert not ends or kinds[-1] == ends[0] == self.seen[job_id].status
             rising = [n for kind, n in events if kind == "progress"]
             assert rising == sorted(set(rising))
+
+
+def end_of(policy: FailurePolicy, most: int, chunks: dict[str, int]) -> str:
+    """Return how a job ends whose chunks have ended, as docs/operations.md has it; `most` is 0 but for a threshold."""
+    dead, total = chunks.get("failed", 0), sum(chunks.values())
+    if dead == total if policy is FailurePolicy.BEST_EFFORT else dead > most:
+        return "failed"
+    return "cancelled" if "cancelled" in chunks else "completed"
 
 
 def reachable(before: str, after: str) -> bool:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.tracker.streams import Depth
-from orchestrator.tracker.window import DELAYED_MOST, LATEST_SECONDS, SECONDS, SHORTEST_SECONDS, SOONEST_SECONDS, Window
+from orchestrator.tracker.window import DELAYED_MOST, LATEST_SECONDS, SECONDS, SOONEST_SECONDS, WATCHED_SECONDS, Window
 
 
 def test_slow_work_has_the_floor_and_no_more() -> None:
@@ -38,7 +38,7 @@ def test_what_was_watched_for_a_moment_is_not_taken_for_the_rate() -> None:
     """A thousand that left within a millisecond are not two million in two seconds."""
     window = Window(16)
     window.size(Depth(0, 0, 0), 0.0)
-    assert window.size(Depth(0, 0, 1000), 0.001) == 1000 * SECONDS / SHORTEST_SECONDS
+    assert window.size(Depth(0, 0, 1000), 0.001) == 1000 * SECONDS / WATCHED_SECONDS
 
 
 def test_work_that_stops_closes_it_again() -> None:

@@ -10,7 +10,7 @@ import redis.asyncio as redis
 
 from orchestrator.errors import DependencyError
 from orchestrator.ledger import Ledger
-from orchestrator.ledger.outbox import PAGE, Page
+from orchestrator.ledger.outbox import Page
 from orchestrator.tracker.shares import share
 from orchestrator.tracker.streams import Streams
 from orchestrator.tracker.window import SOONEST_SECONDS, Window
@@ -55,20 +55,28 @@ class Relay:
             await asyncio.sleep(pause)
 
     async def _refill(self, queue: str) -> float | None:
-        """Fill the stream; return how long to wait before the next look, None when there is nothing more."""
-        depth = await self._streams.look(queue)
-        window = self._window(queue)
-        size = window.size(depth, time.monotonic())
-        if 4 * depth.waiting > 3 * size:  # a page of a few entries costs nearly as much as one of hundreds
-            return window.pause(size)
+        """Fill the stream; return how long to wait before the next look, None when there is nothing more.
+
+        It is filled when a quarter of its window has left: a page of a few entries costs nearly as much as a large one.
+        """
+        hungry = False
         while True:
+            depth = await self._streams.look(queue)
+            window = self._window(queue)
+            size = window.size(depth, time.monotonic())
+            hungry = hungry or 2 * depth.waiting < size
+            pause = HUNGRY_SECONDS if hungry else window.pause(size)
+            if 4 * depth.waiting > 3 * size:
+                return pause
             page = await self.page(queue, wait=False)
             if not page.ours:
                 return SOONEST_SECONDS
             if not page.more:
+                if not page.published:
+                    self._windows.pop(queue, None)  # idleness says nothing of how fast the next work is
                 return None
-            if page.published < PAGE:
-                return HUNGRY_SECONDS if 2 * depth.waiting < size else window.pause(size)
+            if not page.published:
+                return pause
 
     async def flush(self, queue: str | None = None) -> int:
         """Publish until nothing is left or no room, of one queue or of all; return how many. Raises DependencyError."""

@@ -11,7 +11,7 @@ SECONDS = 2.0
 SOONEST_SECONDS = 0.05
 """How often a full stream is looked at while there is more for it: a fraction of what its window holds."""
 LATEST_SECONDS = 0.5  # the same, of work that has long been slow
-SHORTEST_SECONDS = 0.5  # what was watched for less time says little of the next two seconds
+WATCHED_SECONDS = SECONDS / 2  # what was watched for less time says little of how fast work is
 DELAYED_MOST = 10_000
 """Retries that wait in Redis; with more, nothing new is dispatched: memory is bounded whatever fails."""
 
@@ -19,8 +19,8 @@ DELAYED_MOST = 10_000
 class Window:
     """The window of one queue: as many entries as leave it within two seconds, and never fewer than `least`.
 
-    The rate is that of the last two seconds, or of as much of them as was watched: work that has just begun has its
-    window at once, and is not dispatched in crumbs until that has grown. Entries in workers' hands are no part of it.
+    The rate is that of the last two seconds, or of as much of them as was watched: work that has just begun does not wait
+    for a window that grows, dispatched in crumbs until then. Entries in workers' hands are no part of it.
     """
 
     def __init__(self, least: int) -> None:
@@ -35,15 +35,15 @@ class Window:
         while self._seen[0][0] < now - SECONDS:
             self._seen.popleft()
         began, first = self._seen[0]
-        return max(self._least, round((depth.left - first) * SECONDS / max(now - began, SHORTEST_SECONDS)))
+        return max(self._least, round((depth.left - first) * SECONDS / max(now - began, WATCHED_SECONDS)))
 
     def pause(self, size: int) -> float:
         """Return how long to wait before a full stream is looked at again: until a quarter of it will have left.
 
-        That is known of work that was watched for half the window's time; else it may be fast.
+        That is known of work that was watched for a while; else it may be fast.
         """
         (began, first), (now, left) = self._seen[0], self._seen[-1]
-        if now - began < SECONDS / 2:
+        if now - began < WATCHED_SECONDS:
             return SOONEST_SECONDS
         per_second = (left - first) / (now - began)
         return min(max(SOONEST_SECONDS, size / 4 / max(per_second, 1.0)), LATEST_SECONDS)
