@@ -19,8 +19,8 @@ DELAYED_MOST = 10_000
 class Window:
     """The window of one queue: as many entries as leave it within two seconds, and never fewer than `least`.
 
-    The rate is that of the last two seconds, or of as much of them as was watched: work that has just begun does not wait
-    for a window that grows, dispatched in crumbs until then. Entries in workers' hands are no part of it.
+    The rate is that of the last two seconds, or of as much of them as was watched: work that has just begun is not
+    dispatched in crumbs until its window has grown. Entries in workers' hands are no part of it.
     """
 
     def __init__(self, least: int) -> None:
