@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import redis.asyncio as redis
 
 from orchestrator.ledger import Ledger
 from tests.acceptance.test_cli_serve import client_of
 from tests.support.fleet import fleet_over
 from tests.support.process import program
 from tests.support.program import run
+
+
+@pytest.fixture
+async def client(redis_url: str) -> AsyncIterator[redis.Redis]:
+    """A client of an empty Redis."""
+    async with redis.Redis.from_url(redis_url) as opened:
+        yield opened
 
 
 async def test_a_sick_host_is_told_from_a_well_one(database: str, redis_url: str, tmp_path: Path) -> None:
@@ -38,6 +47,26 @@ async def test_a_sick_host_is_told_from_a_well_one(database: str, redis_url: str
                 well = await cli(*asked, "--fix")
                 assert (well.code, well.json) == (0, {"well": True, "findings": [], "done": []})
                 assert "it has ended: completed" in (await cli("why", job.job_id)).out
+
+
+async def test_what_is_safe_is_mended(database: str, redis_url: str, tmp_path: Path, client: redis.Redis) -> None:
+    """Redis is emptied under a running worker, whose own look is an hour away: what it holds goes on, and the rest."""
+    async with (
+        fleet_over(database, redis_url, tmp_path) as fleet,
+        fleet.worker(tracking={"reconcile_interval_seconds": 3600}),
+    ):
+        home = tmp_path / "h"
+        options = ["--settings", str(home / "settings"), "--credentials", str(home / "credentials")]
+        async with program(home, "api", *options) as api:
+            cli = client_of(api, home)
+            job = await fleet.submit(40, sleep=0.3)
+            await fleet.running(job)
+            await client.flushall()
+            sick = await cli("doctor", *options)
+            assert sick.code == 1 and "orchestrator doctor --fix" in sick.out
+            mended = await cli("doctor", *options, "--fix")
+            assert "mended: lightrag: 1 jobs put up for dispatch again" in mended.out
+            assert (await fleet.ended(job)).processed == 40
 
 
 @pytest.mark.parametrize("which", ["postgres-dsn", "redis-url"])

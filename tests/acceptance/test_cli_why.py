@@ -14,12 +14,14 @@ import pytest
 
 from orchestrator.deliveries import Outcome, Result, Usage, Verdict
 from orchestrator.jobs import Scope
+from orchestrator.ledger import Ledger
 from orchestrator.ledger.jobs import NewJob
 from orchestrator.ledger.workers import Pulse
+from orchestrator.limits.reason import NO_MODEL, WAITING
 from orchestrator.tracker.relay import Relay
 from orchestrator.why.reasons import Kind
 from tests.acceptance.test_cli_serve import client_of
-from tests.support.api import STREAM, Api
+from tests.support.api import STREAM, Api, api_over, served
 from tests.support.fleet import fleet_over
 from tests.support.jobs import delivery_of, new_job
 from tests.support.process import program
@@ -94,6 +96,43 @@ async def alone(api: Api) -> NewJob:
     return await written(api)
 
 
+async def in_hand(api: Api, step: str) -> NewJob:
+    """A worker that lives has one of its chunks, and says what it does with it."""
+    await seen(api)
+    job = await written(api)
+    await api.deps.ledger.chunks.claim([delivery_of(job, 0)])
+    await api.deps.ledger.workers.seen("h", "lightrag", 1, "1", [Pulse("h-lightrag-0", 0, 1, 0.0, step, job.job_id)])
+    return job
+
+
+async def at_work(api: Api) -> NewJob:
+    """It asks the model."""
+    return await in_hand(api, "asking the model")
+
+
+async def waits_its_turn(api: Api) -> NewJob:
+    """It has no permit yet."""
+    return await in_hand(api, f"{WAITING} (llm: m)")
+
+
+async def put_off(api: Api, outcome: Outcome) -> NewJob:
+    """One of its chunks is to be tried again in ten minutes."""
+    job = await written(api)
+    taken = (await api.deps.ledger.chunks.claim([delivery_of(job, 0)])).taken
+    await api.deps.ledger.chunks.settle([(taken[0], replace(outcome, delay_seconds=600.0))])
+    return job
+
+
+async def failed_once(api: Api) -> NewJob:
+    """Its handler broke."""
+    return await put_off(api, Outcome(Verdict.RETRY, reason="ValueError: model said 500"))
+
+
+async def without_a_model(api: Api) -> NewJob:
+    """Nobody answered: that is no attempt."""
+    return await put_off(api, Outcome(Verdict.RELEASE, reason=f"{NO_MODEL}: llm: m", ran=False))
+
+
 async def cancelled(api: Api) -> NewJob:
     """Somebody has changed his mind."""
     job = await written(api)
@@ -113,6 +152,10 @@ Make = Callable[[Api], Awaitable[NewJob]]
         (spent, "cost 0.75 of a budget of 0.5\n", "orchestrator budget {job} AMOUNT"),
         (behind, "beside 7 chunks of tenant alpha", "--priority high"),
         (flushed, "5 entries of queue", "orchestrator doctor --fix"),
+        (at_work, "at step: asking the model", "it is at work; orchestrator watch {job}"),
+        (waits_its_turn, "waiting for the model limiter", "orchestrator limits"),
+        (failed_once, "attempt 1 of 3 failed: ValueError: model said 500", "orchestrator job {job} --chunks"),
+        (without_a_model, "no attempt was made: model endpoint does not answer", "orchestrator limits"),
         (dead, "not prose", "orchestrator dead-letters retry --job {job}"),
         (alone, "nothing holds it up", "orchestrator watch {job}"),
         (cancelled, "it has ended: cancelled", "submit it again"),
@@ -125,6 +168,16 @@ async def test_each_class_is_told_with_what_mends_it(cli: Cli, api: Api, make: M
     assert done.code == 0 and says in done.out and remedy.format(job=job.job_id) in done.out
     if make is alone:
         assert done.out.count("\n- ") == 1, "it is said when there is nothing else to say"
+
+
+async def test_a_redis_that_is_away_is_told(ledger: Ledger, tmp_path: Path) -> None:
+    """The API still says what the ledger knows."""
+    job = new_job(1, queue=STREAM)
+    await ledger.jobs.create(job)
+    (tmp_path / "key").write_text("key-of-operator\n")
+    async with api_over(ledger, f"redis://127.0.0.1:{free_port()}/0") as api, served(api) as url:
+        done = await Cli(url, tmp_path / "key")("why", job.job_id)
+    assert done.code == 0 and "Redis does not answer" in done.out and "systemctl start redis-server" in done.out
 
 
 @pytest.mark.parametrize(

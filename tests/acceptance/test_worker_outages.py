@@ -110,6 +110,19 @@ async def unhindered(fleet: Fleet) -> bool:
     return not await obstacles(fleet)
 
 
+async def test_a_worker_that_begins_finds_what_redis_has_lost(fleet: Fleet) -> None:
+    """Redis was emptied while nobody worked: it is filled again at the start, not at the next look, an hour later."""
+    async with fleet.worker() as former:
+        job = await fleet.submit(20, sleep=1)
+        await fleet.running(job, 8)
+        assert await former.stop() == 0, former.log
+    async with redis.Redis.from_url(fleet.redis_url) as client:
+        await client.flushall()
+    async with fleet.worker(tracking={"reconcile_interval_seconds": 3600}) as worker:
+        assert (await fleet.ended(job)).processed == 20
+        assert "dispatched again" in worker.log
+
+
 async def test_x09_redis_lost_in_the_middle_is_survived(database: str, tmp_path: Path) -> None:
     """Killed and begun again empty: the worker makes its group anew, and the ledger has the work.
 

@@ -52,18 +52,20 @@ class Fleet:
     def worker(
         self, host: str = "h", *, ready: bool = True, environment: Mapping[str, str] | None = None, **changes: Any
     ) -> AbstractAsyncContextManager[Process]:
-        """Run a worker process of a host of that name."""
+        """Run a worker process of a host of that name; `tracking` are changes of the job tracker's settings."""
         options = self.options(host, **changes)
         return program(self.directory / host, "worker", "lightrag", *options, ready=ready, environment=environment)
 
-    def options(self, host: str, **changes: Any) -> list[str]:
+    def options(self, host: str, *, tracking: Mapping[str, float] | None = None, **changes: Any) -> list[str]:
         """Write the settings of a host of that name; return the options that name them."""
         home = self.directory / host
         home.mkdir(exist_ok=True)
         types = {"lightrag": {"handler": "noop", "stream": STREAM, "group": "g"}}
         values: dict[str, Any] = {"host": host, "size": 2, "batch": 4, "types": types, **TIMES, **changes}
         options = write_settings(home, redis_url=self.redis_url, dsn=self.dsn, **values)
-        write_module(home / "settings/services/job_tracker.py", "JobTrackerSettings", **TRACKING)
+        write_module(
+            home / "settings/services/job_tracker.py", "JobTrackerSettings", **{**TRACKING, **(tracking or {})}
+        )
         return options
 
     async def submit(self, size: int, **wish: Any) -> NewJob:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -92,6 +93,25 @@ def test_every_peer_has_its_file() -> None:
     here = Path(compare.__file__).parent
     assert all((here / f"{peer}.py").exists() for peer in compare.PEERS)
     assert all(path.with_suffix(".lock").exists() for path in here.glob("*.in"))
+
+
+def test_no_peer_is_in_the_locks_of_the_product() -> None:
+    """Theirs are files of their own. BullMQ's library is a peer, and what our source for its queues is made with."""
+    here = Path(compare.__file__).parent
+    wanted = {
+        re.split(r"[\[=<>]", line)[0].strip()
+        for path in here.glob("*.in")
+        for line in path.read_text().splitlines()
+        if line and not line.startswith("#")
+    }
+    peers = wanted - {"bullmq", "hiredis", "uvloop", "typing_extensions"}
+    locked = {
+        line.split("==")[0]
+        for path in (here.parents[1] / "locks").glob("*.lock")
+        for line in path.read_text().splitlines()
+        if "==" in line
+    }
+    assert len(peers) == len(compare.PEERS) - 1 and not peers & locked
 
 
 def test_a_job_of_a_peer_is_counted_where_its_parent_looks(tmp_path: Path) -> None:
