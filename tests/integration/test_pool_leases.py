@@ -213,3 +213,41 @@ async def renewed(client: Any, idle_ms: int) -> bool:
 async def age(client: Any, entry: Any, idle_ms: int = 10**6) -> None:
     """Make a pending entry look as if nobody had renewed it for long."""
     await client.xclaim("q", "g", entry["consumer"], 0, [entry["message_id"]], idle=idle_ms, justid=True)
+
+
+async def test_what_is_taken_over_as_the_worker_stops_keeps_its_entry(
+    ledger: Ledger, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was given back as a new entry; for the ledger it was at work under the old one, so nobody could go on with it.
+
+    By the nemesis: an entry had left before it was settled. A later look of the reconciler put the chunk right.
+    """
+    job, stopped = new_job(2), asyncio.Event()
+    await ledger.jobs.create(job)
+    client = connect(redis_url)
+    await Relay(ledger, client).flush()
+    dead = RedisStreamSource(client, stream="q", group="g", lease_seconds=0.6)
+    await dead.open(["dead-lightrag-0"])
+    held = await dead.claim("dead-lightrag-0", 2, 0.5)
+    await ledger.chunks.claim(held)
+    receipts = [delivery.receipt for delivery in held]
+    await client.xclaim("q", "g", "dead-lightrag-0", 0, receipts, idle=3_600_000, justid=True)
+    recover = RedisStreamSource.recover
+
+    async def last(source: RedisStreamSource, consumer: str, limit: int) -> list[Delivery]:
+        found = await recover(source, consumer, limit)
+        if found:
+            worker.pool.stop()
+            stopped.set()
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RedisStreamSource, "recover", last)
+        async with system(ledger, redis_url) as worker:
+            await asyncio.wait_for(stopped.wait(), 10)
+    left: Any = await client.xrange("q")
+    assert [entry_id.decode() for entry_id, _ in left] == receipts and not worker.handler.runs
+    await client.aclose()
+    async with system(ledger, redis_url) as heir:
+        assert (await heir.ended(job.job_id)).processed == 2
+    assert sorted(heir.handler.runs) == [("c0", 1), ("c1", 1)]

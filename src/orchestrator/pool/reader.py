@@ -57,7 +57,7 @@ class Reader:
         self._changed.set()
 
     def stop(self) -> None:
-        """Read no more; `run` returns after the read that is under way. What that brings goes back untouched."""
+        """Read no more; `run` returns after the read that is under way. What is new in it goes back untouched."""
         self._stopping = True
         self._changed.set()
 
@@ -88,17 +88,28 @@ class Reader:
         """Take over what dead workers left, and let due retries back onto the queue; then read what is new."""
         if former := [name for name in rooms if name in self._former]:
             for name in former:
-                await self._begin(await self._recover(name, rooms[name]))
+                await self._take_over(await self._recover(name, rooms[name]))
             return
         consumer = self._next(rooms)
         if time.monotonic() >= self._recover_at:
             self._recover_at = time.monotonic() + self._recover_interval
             if found := await self._recover(consumer, rooms[consumer]):
-                return await self._begin(found)
+                return await self._take_over(found)
         found = await self._source.poll(rooms)
         if not found and not self._stopping:
             found = await self._source.claim(consumer, rooms[consumer], self._block)
-        await self._begin(self._others(found) if self._tracker.foreign else found)
+        found = self._others(found) if self._tracker.foreign else found
+        if self._stopping and found:
+            return await self._source.release(found)
+        await self._begin(found)
+
+    async def _take_over(self, found: Sequence[Delivery]) -> None:
+        """Begin what others left, unless we stop. Then it comes back after its lease, and is not given back.
+
+        For the ledger it may be at work still, under a receipt that it would lose: nobody could take it over as it is.
+        """
+        if not self._stopping:
+            await self._begin(found)
 
     async def _recover(self, consumer: str, room: int) -> list[Delivery]:
         """Return what others left. What is still in our own hands, as we were slow to renew it, is not begun again."""
@@ -130,9 +141,6 @@ class Reader:
         if not deliveries:
             return
         self.delivered += len(deliveries)
-        if self._stopping:
-            await self._source.release(deliveries)
-            return
         begun = await self._tracker.begin(deliveries)
         slots = self._slots()
         by_consumer: dict[str, list[Delivery]] = {}
