@@ -231,7 +231,7 @@ async def test_what_is_taken_over_as_the_worker_stops_keeps_its_entry(
     held = await dead.claim("dead-lightrag-0", 2, 0.5)
     await ledger.chunks.claim(held)
     receipts = [delivery.receipt for delivery in held]
-    await client.xclaim("q", "g", "dead-lightrag-0", 0, receipts, idle=3_600_000, justid=True)
+    await client.xclaim("q", "g", "dead-lightrag-0", 0, list[Any](receipts), idle=3_600_000, justid=True)
     recover = RedisStreamSource.recover
 
     async def last(source: RedisStreamSource, consumer: str, limit: int) -> list[Delivery]:
