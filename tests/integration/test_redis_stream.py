@@ -95,6 +95,29 @@ async def test_a_late_ack_takes_nothing_from_whoever_is_at_work(client: redis.Re
     assert await client.xlen("q") == 0
 
 
+@pytest.mark.parametrize("way", ["release", "retry", "pass"])
+async def test_what_is_carried_out_late_ends_no_later_delivery(
+    client: redis.Redis, source: RedisStreamSource, way: str
+) -> None:
+    """Sent, and held up in a cut: by then the entry was delivered again, to the same consumer, who works under it."""
+    await put(client, 1)
+    await source.recover(A, 10)
+    (late,) = await source.claim(A, 10, 0.05)
+    await age(client, late, 2 * LEASE)
+    (again,) = await source.recover(A, 10)
+    for delivery, left in ((late, 1), (again, 0)):
+        if way == "pass":
+            await source.ack([delivery])
+        elif way == "retry":
+            await source.retry([(delivery, 3600)])
+        else:
+            await source.release([delivery])
+        assert await client.xlen("q") - (await client.xinfo_groups("q"))[0]["pending"] == (
+            way == "release" and not left
+        )
+        assert (await client.xinfo_groups("q"))[0]["pending"] == left
+
+
 async def idle(client: redis.Redis) -> float:
     """Return for how many seconds nobody has renewed what is pending."""
     (row,) = await client.xpending_range("q", "g", "-", "+", 100)

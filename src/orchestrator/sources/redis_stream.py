@@ -52,7 +52,11 @@ async def publish(client: redis.Redis, stream: str, references: Iterable[tuple[s
 
 
 class RedisStreamSource:
-    """Implements Source. Receipts are entry ids; the ledger's lease token does the fencing."""
+    """Implements Source. Receipts are entry ids; the ledger's lease token does the fencing.
+
+    A handle says which delivery of its entry it is, as Redis counts them; None: the first. What we send may be carried
+    out late, after a cut, when the entry was delivered again and to the same consumer.
+    """
 
     def __init__(
         self, client: redis.Redis, *, stream: str, group: str, lease_seconds: float, owns_client: bool = False
@@ -65,7 +69,7 @@ class RedisStreamSource:
         self._consumers: list[str] = []
         self._former: dict[str, str] = {}  # consumer -> how far the entries of its former life were looked at
         self._cursor = "0-0"
-        names = ("end", "pass", "give_back", "move_due", "bury", "renew", "retire")
+        names = ("end", "pass", "give_back", "move_due", "bury", "renew", "retire", "times")
         self._scripts = {name: client.register_script(script(name)) for name in names}
 
     async def open(self, consumers: Sequence[str]) -> None:
@@ -143,10 +147,18 @@ class RedisStreamSource:
             else:
                 self._former[consumer] = found[-1][0].decode()
             if found:
-                return self._parse(consumer, found)
+                return await self._again(consumer, found)
         await self._served("move due retries", self._move_due)
-        found = await self._served("recover", lambda: self._autoclaim(consumer, limit))
-        return self._parse(consumer, found)
+        return await self._again(consumer, await self._served("recover", lambda: self._autoclaim(consumer, limit)))
+
+    async def _again(self, consumer: str, entries: Iterable[tuple[bytes, Any]]) -> list[Delivery]:
+        """Return deliveries of entries that were delivered before."""
+        if found := self._parse(consumer, entries):
+            args = [self._group, *(delivery.receipt for delivery in found)]
+            times = await self._served("recover", lambda: self._scripts["times"](keys=[self._stream], args=args))
+            for delivery, count in zip(found, times, strict=True):
+                delivery.handle = count
+        return found
 
     async def _read(self, consumer: str, start: str, limit: int, block: int | None) -> list[tuple[bytes, Any]]:
         reply: Any = await self._client.xreadgroup(
@@ -184,7 +196,7 @@ class RedisStreamSource:
         if receipts := [d.receipt for d in deliveries if d.lease_token]:
             args = [self._group, " ".join(receipts)]
             await self._served("ack", lambda: self._scripts["end"](keys=[self._stream], args=args))
-        if others := [part for d in deliveries if not d.lease_token for part in (d.receipt, d.consumer)]:
+        if others := [part for d in deliveries if not d.lease_token for part in (d.receipt, d.consumer, _which(d))]:
             passing = [self._group, *others]
             await self._served("ack", lambda: self._scripts["pass"](keys=[self._stream], args=passing))
 
@@ -199,7 +211,7 @@ class RedisStreamSource:
     async def _give_back(self, what: str, deliveries: Sequence[tuple[Delivery, int]]) -> None:
         args: list[Any] = [self._group]
         for delivery, delay_ms in deliveries:
-            args += [delivery.receipt, delivery.consumer, delay_ms]
+            args += [delivery.receipt, delivery.consumer, _which(delivery), delay_ms]
         queues = [self._stream, keys.delayed(self._stream)]
         await self._served(what, lambda: self._scripts["give_back"](keys=queues, args=args))
 
@@ -257,6 +269,11 @@ class RedisStreamSource:
 def _is_gone(error: ResponseError) -> bool:
     """Return whether the stream or its group does not exist, in any of the words Redis has for it."""
     return any(words in str(error) for words in ("NOGROUP", "requires the key to exist", "no such key", "UNBLOCKED"))
+
+
+def _which(delivery: Delivery) -> int:
+    """Return which delivery of its entry it is."""
+    return 1 if delivery.handle is None else int(delivery.handle)
 
 
 def _text(value: bytes | str) -> str:
