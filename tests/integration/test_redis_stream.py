@@ -10,6 +10,7 @@ import pytest
 import redis.asyncio as redis
 
 from orchestrator.deliveries import Delivery
+from orchestrator.errors import DependencyError
 from orchestrator.sources.redis_stream import RedisStreamSource, connect, publish
 
 LEASE = 3600.0
@@ -153,6 +154,24 @@ async def test_entries_of_a_former_life_come_back_at_once(client: redis.Redis, s
     again = RedisStreamSource(client, stream="q", group="g", lease_seconds=3600)
     await again.open([A, B])
     assert len(await again.recover(A, 10)) == 2
+
+
+async def test_a_former_life_is_read_again_when_redis_goes_away_in_the_middle(
+    client: redis.Redis, source: RedisStreamSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its entries were read and not yet handed out: they come with the next call, not when their lease has run out."""
+    await put(client, 2)
+    await source.claim(A, 10, 0.05)
+    again = RedisStreamSource(client, stream="q", group="g", lease_seconds=3600)
+    await again.open([A, B])
+
+    async def away(*_: Any, **__: Any) -> Any:
+        raise ConnectionError
+
+    with monkeypatch.context() as patched, pytest.raises(DependencyError):
+        patched.setattr(client, "evalsha", away)
+        await again.recover(A, 10)
+    assert [d.handle for d in await again.recover(A, 10)] == [3, 3]
 
 
 async def test_x47_the_depth_counts_what_waits_and_nothing_that_has_ended(

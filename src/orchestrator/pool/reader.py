@@ -86,15 +86,15 @@ class Reader:
 
     async def _read(self, rooms: Mapping[str, int]) -> None:
         """Take over what dead workers left, and let due retries back onto the queue; then read what is new."""
-        if former := [name for name in rooms if name in self._former]:
-            for name in former:
-                await self._take_over(await self._recover(name, rooms[name]))
+        former = next((name for name in rooms if name in self._former), None)
+        if former is not None:
+            await self._take_over(former, rooms[former])
             return
         consumer = self._next(rooms)
         if time.monotonic() >= self._recover_at:
             self._recover_at = time.monotonic() + self._recover_interval
-            if found := await self._recover(consumer, rooms[consumer]):
-                return await self._take_over(found)
+            if await self._take_over(consumer, rooms[consumer]):
+                return
         found = await self._source.poll(rooms)
         if not found and not self._stopping:
             found = await self._source.claim(consumer, rooms[consumer], self._block)
@@ -103,20 +103,19 @@ class Reader:
             return await self._source.release(found)
         await self._begin(found)
 
-    async def _take_over(self, found: Sequence[Delivery]) -> None:
-        """Begin what others left, unless we stop. Then it comes back after its lease, and is not given back.
+    async def _take_over(self, consumer: str, room: int) -> bool:
+        """Begin what others left; return whether there was any.
 
-        For the ledger it may be at work still, under a receipt that it would lose: nobody could take it over as it is.
+        What is still in our own hands, as we were slow to renew it, is not begun again. When we stop nothing is: it comes
+        back after its lease, and is not given back, for the ledger may have it at work under a receipt that it would lose.
         """
-        if not self._stopping:
-            await self._begin(found)
-
-    async def _recover(self, consumer: str, room: int) -> list[Delivery]:
-        """Return what others left. What is still in our own hands, as we were slow to renew it, is not begun again."""
         found = await self._source.recover(consumer, room)
         if len(found) < room:
             self._former.discard(consumer)
-        return self._others(found)
+        others = self._others(found)
+        if not self._stopping:
+            await self._begin(others)
+        return bool(others)
 
     def _others(self, found: Sequence[Delivery]) -> list[Delivery]:
         """Return what is not in our own hands still."""

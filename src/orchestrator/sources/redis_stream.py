@@ -142,12 +142,13 @@ class RedisStreamSource:
         if consumer in self._former:
             since = self._former[consumer]
             found = await self._served("recover", lambda: self._read(consumer, since, limit, None))
+            deliveries = await self._again(consumer, found)
             if len(found) < limit:
                 del self._former[consumer]
             else:
                 self._former[consumer] = found[-1][0].decode()
             if found:
-                return await self._again(consumer, found)
+                return deliveries
         await self._served("move due retries", self._move_due)
         return await self._again(consumer, await self._served("recover", lambda: self._autoclaim(consumer, limit)))
 
