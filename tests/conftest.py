@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.schema import migrate
+from orchestrator.sources.redis_client import connect
 from tests.support.api import Api, api_over
 from tests.support.servers import Server, postgres_server, redis_server
 
@@ -52,6 +53,14 @@ async def redis_url(redis_process: Server) -> AsyncIterator[str]:
     await client.flushall()
     await client.aclose()
     yield redis_process.url
+
+
+@pytest.fixture
+async def client(redis_url: str) -> AsyncIterator[redis.Redis]:
+    """A client of an empty Redis, as every part makes it."""
+    opened = connect(redis_url)
+    yield opened
+    await opened.aclose()
 
 
 @pytest.fixture

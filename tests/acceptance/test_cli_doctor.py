@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import redis.asyncio as redis
 
 from orchestrator.ledger import Ledger
-from tests.acceptance.test_cli_serve import client_of
 from tests.support.fleet import fleet_over
-from tests.support.process import program
+from tests.support.process import api_of, options_of
 from tests.support.program import run
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[redis.Redis]:
-    """A client of an empty Redis."""
-    async with redis.Redis.from_url(redis_url) as opened:
-        yield opened
 
 
 async def test_a_sick_host_is_told_from_a_well_one(database: str, redis_url: str, tmp_path: Path) -> None:
@@ -28,13 +19,12 @@ async def test_a_sick_host_is_told_from_a_well_one(database: str, redis_url: str
         async with fleet.worker():
             pass
         home = tmp_path / "h"
-        options = ["--settings", str(home / "settings"), "--credentials", str(home / "credentials")]
+        options = options_of(home)
         away = await run(
             "doctor", *options, "--url", "http://127.0.0.1:1", "--key-file", str(home / "credentials/api-keys")
         )
         assert away.code == 1 and "systemctl restart orchestrator-api" in away.out
-        async with program(home, "api", *options) as api:
-            cli = client_of(api, home)
+        async with api_of(home) as cli:
             asked = ["doctor", *options, "-o", "json"]
             alone = await cli(*asked)
             assert (alone.code, [f["complaint"] for f in alone.json["findings"]]) == (1, ["no_worker"])
@@ -54,19 +44,17 @@ async def test_what_is_safe_is_mended(database: str, redis_url: str, tmp_path: P
     async with (
         fleet_over(database, redis_url, tmp_path) as fleet,
         fleet.worker(tracking={"reconcile_interval_seconds": 3600}),
+        api_of(tmp_path / "h") as cli,
     ):
-        home = tmp_path / "h"
-        options = ["--settings", str(home / "settings"), "--credentials", str(home / "credentials")]
-        async with program(home, "api", *options) as api:
-            cli = client_of(api, home)
-            job = await fleet.submit(40, sleep=0.3)
-            await fleet.running(job)
-            await client.flushall()
-            sick = await cli("doctor", *options)
-            assert sick.code == 1 and "orchestrator doctor --fix" in sick.out
-            mended = await cli("doctor", *options, "--fix")
-            assert "mended: lightrag: 1 jobs put up for dispatch again" in mended.out
-            assert (await fleet.ended(job)).processed == 40
+        job = await fleet.submit(40, sleep=0.3)
+        await fleet.running(job)
+        await client.flushall()
+        options = options_of(tmp_path / "h")
+        sick = await cli("doctor", *options)
+        assert sick.code == 1 and "orchestrator doctor --fix" in sick.out
+        mended = await cli("doctor", *options, "--fix")
+        assert "mended: lightrag: 1 jobs put up for dispatch again" in mended.out
+        assert (await fleet.ended(job)).processed == 40
 
 
 @pytest.mark.parametrize("which", ["postgres-dsn", "redis-url"])
@@ -81,7 +69,7 @@ async def test_wrong_credentials_are_named(
             "redis-url": redis_url.replace("redis://", "redis://nobody:hunter2@"),
         }
         (home / "credentials" / which).write_text(wrong[which])
-        options = ["--settings", str(home / "settings"), "--credentials", str(home / "credentials")]
+        options = options_of(home)
         done = await run(
             "doctor", *options, "--url", "http://127.0.0.1:1", "--key-file", str(home / "credentials/api-keys")
         )

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
 from orchestrator.ledger.schema import migrate
-from tests.support.process import Process, program, write_settings
-from tests.support.program import Cli, run
+from tests.support.process import client_of, program, write_settings
+from tests.support.program import run
 
 TYPES = {"lightrag": {"handler": "noop", "stream": "shield:ingestion_queue", "group": "lightrag-workers"}}
-
-
-def client_of(api: Process, directory: Path) -> Cli:
-    """Return the command line for the address in the API's log."""
-    found = re.search(r"api ready host=(\S+) port=(\d+)", api.log)
-    assert found, api.log
-    (directory / "key").write_text("key")
-    return Cli(f"http://{found[1]}:{found[2]}", directory / "key")
 
 
 async def test_worker_api_and_supervisor_work_together(database: str, redis_url: str, tmp_path: Path) -> None:

@@ -20,11 +20,10 @@ from orchestrator.ledger.workers import Pulse
 from orchestrator.limits.reason import NO_MODEL, WAITING
 from orchestrator.tracker.relay import Relay
 from orchestrator.why.reasons import Kind
-from tests.acceptance.test_cli_serve import client_of
 from tests.support.api import STREAM, Api, api_over, served
 from tests.support.fleet import fleet_over
 from tests.support.jobs import delivery_of, new_job
-from tests.support.process import program
+from tests.support.process import api_of
 from tests.support.program import Cli
 from tests.support.servers import free_port
 from tests.support.wait import wait_until
@@ -198,41 +197,37 @@ async def test_a_worker_that_cannot_begin_says_why(
     }
     async with fleet_over(database, redis_url, tmp_path) as fleet, fleet.worker("other"):
         sick = replace(fleet, redis_url=urls[wrong])
-        async with sick.worker(ready=False) as worker:
-            home = tmp_path / "other"
-            options = ["--settings", str(home / "settings"), "--credentials", str(home / "credentials")]
-            async with program(home, "api", *options) as api:
-                cli = client_of(api, home)
-                job = await fleet.submit(1, hang=9)
-                await worker.told("STATUS=waiting: Redis")
+        async with sick.worker(ready=False) as worker, api_of(tmp_path / "other") as cli:
+            job = await fleet.submit(1, hang=9)
+            await worker.told("STATUS=waiting: Redis")
 
-                async def told() -> dict[str, Any] | None:
-                    reasons = (await cli("why", job.job_id, "-o", "json")).json["reasons"]
-                    return next((r for r in reasons if r["kind"] == kind), None)
+            async def told() -> dict[str, Any] | None:
+                reasons = (await cli("why", job.job_id, "-o", "json")).json["reasons"]
+                return next((r for r in reasons if r["kind"] == kind), None)
 
-                found = await wait_until(told)
-                assert found is not None and "on host h cannot work" in found["text"] and says in found["text"]
-                assert "hunter2" not in found["text"] and remedy in found["remedy"]
+            found = await wait_until(told)
+            assert found is not None and "on host h cannot work" in found["text"] and says in found["text"]
+            assert "hunter2" not in found["text"] and remedy in found["remedy"]
 
 
 async def test_what_a_killed_worker_held_is_told(database: str, redis_url: str, tmp_path: Path) -> None:
     """A real process, killed in the middle: in whose hands it is, when they were seen last, and when others take it."""
-    async with fleet_over(database, redis_url, tmp_path) as fleet, fleet.worker() as worker:
-        home = tmp_path / "h"
-        options = ["--settings", str(home / "settings"), "--credentials", str(home / "credentials")]
-        async with program(home, "api", *options) as api:
-            cli = client_of(api, home)
-            job = await fleet.submit(1, hang=9)
-            await fleet.running(job)
-            worker.send(signal.SIGKILL)
-            await worker.ended()
+    async with (
+        fleet_over(database, redis_url, tmp_path) as fleet,
+        fleet.worker() as worker,
+        api_of(tmp_path / "h") as cli,
+    ):
+        job = await fleet.submit(1, hang=9)
+        await fleet.running(job)
+        worker.send(signal.SIGKILL)
+        await worker.ended()
 
-            async def told() -> dict[str, Any] | None:
-                reasons = (await cli("why", job.job_id, "-o", "json")).json["reasons"]
-                return next((r for r in reasons if r["kind"] == Kind.HELD_BY_DEAD), None)
+        async def told() -> dict[str, Any] | None:
+            reasons = (await cli("why", job.job_id, "-o", "json")).json["reasons"]
+            return next((r for r in reasons if r["kind"] == Kind.HELD_BY_DEAD), None)
 
-            found = await wait_until(told)
-            assert found is not None and "was last seen" in found["text"] and found["chunks"] == 1
-            async with fleet.worker("heir"):
-                await fleet.delivered(job, 2)
-                assert datetime.now(UTC) > datetime.fromisoformat(found["until"])
+        found = await wait_until(told)
+        assert found is not None and "was last seen" in found["text"] and found["chunks"] == 1
+        async with fleet.worker("heir"):
+            await fleet.delivered(job, 2)
+            assert datetime.now(UTC) > datetime.fromisoformat(found["until"])

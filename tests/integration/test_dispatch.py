@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,7 +19,6 @@ from orchestrator.jobs import JobStatus, Priority
 from orchestrator.ledger import Ledger
 from orchestrator.ledger.jobs import NewJob
 from orchestrator.ledger.outbox import References
-from orchestrator.sources.redis_client import connect
 from orchestrator.sources.stream_entry import OURS
 from orchestrator.tracker.reconcile import Reconciler
 from orchestrator.tracker.relay import Relay
@@ -30,14 +29,6 @@ from tests.support.jobs import new_job
 from tests.support.relays import kept
 from tests.support.system import System, system
 from tests.support.wait import wait_until
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[redis.Redis]:
-    """A client of an empty Redis."""
-    made = connect(redis_url)
-    yield made
-    await made.aclose()
 
 
 async def entries(client: redis.Redis) -> list[tuple[str, str]]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,21 +13,12 @@ import redis.asyncio as redis
 from orchestrator.deliveries import Delivery, Result
 from orchestrator.handlers.base import Context
 from orchestrator.ledger import Ledger
-from orchestrator.sources.redis_client import connect
 from orchestrator.tracker.relay import Relay
 from orchestrator.tracker.window import SOONEST_SECONDS
 from tests.support.jobs import new_job
 from tests.support.relays import kept
 from tests.support.system import system
 from tests.support.wait import wait_until
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[redis.Redis]:
-    """A client of an empty Redis."""
-    made = connect(redis_url)
-    yield made
-    await made.aclose()
 
 
 async def test_a_stream_holds_a_window_and_what_is_in_hand(ledger: Ledger, redis_url: str) -> None:
@@ -69,22 +59,21 @@ async def test_what_comes_after_an_idle_time_is_not_taken_for_slow(
     ledger: Ledger, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing had left the stream for two seconds: so it was looked at twice a second, whatever workers then did."""
-    now, pauses = time.monotonic(), list[float]()
+    now, pauses = 0.0, list[float]()
 
     async def sleep(seconds: float) -> None:
         nonlocal now
         pauses.append(seconds)
         now += seconds
 
-    monkeypatch.setattr("orchestrator.tracker.relay.time.monotonic", lambda: now)
+    monkeypatch.setattr("orchestrator.tracker.relay.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("orchestrator.tracker.relay.asyncio", SimpleNamespace(sleep=sleep))
     relay = Relay(ledger, client, window=16)
     for _ in range(8):
         await relay.fill("q", 0)
         now += 0.5
     await ledger.jobs.create(new_job(100))
-    with monkeypatch.context() as patched:
-        patched.setattr("orchestrator.tracker.relay.asyncio.sleep", sleep)
-        await relay.fill("q", SOONEST_SECONDS)
+    await relay.fill("q", SOONEST_SECONDS)
     assert len(pauses) > 1 and max(pauses) <= SOONEST_SECONDS
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
 
 import pytest
 import redis.asyncio as redis
@@ -21,14 +20,6 @@ from tests.support.servers import redis_server
 from tests.support.wait import wait_until
 
 HELD = keys.limit_held(endpoint().id)
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[redis.Redis]:
-    """A client as limiters have it."""
-    made = connect(redis_url)
-    yield made
-    await made.aclose()
 
 
 async def renew(scripts: Scripts, ticket: str) -> None:

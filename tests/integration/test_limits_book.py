@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 import redis.asyncio as redis
 
 from orchestrator import keys
 from orchestrator.limits.book import Book, Ended, Outcome
 from orchestrator.limits.scripts import Scripts
-from orchestrator.sources.redis_client import connect
 from tests.support.hosts import endpoint
 
 ONE = endpoint(ceiling=1, tokens_per_minute=60_000)
 SEVERAL = endpoint(tokens_per_minute=60_000)
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[redis.Redis]:
-    """A client as limiters have it."""
-    made = connect(redis_url)
-    yield made
-    await made.aclose()
 
 
 async def state(client: redis.Redis, name: str) -> float:

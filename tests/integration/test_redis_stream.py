@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,18 +10,10 @@ import redis.asyncio as redis
 
 from orchestrator.deliveries import Delivery
 from orchestrator.errors import DependencyError
-from orchestrator.sources.redis_stream import RedisStreamSource, connect, publish
+from orchestrator.sources.redis_stream import RedisStreamSource, publish
 
 LEASE = 3600.0
 A, B = "h-x-0", "h-x-1"
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[redis.Redis]:
-    """A client as the worker makes it."""
-    opened = connect(redis_url)
-    yield opened
-    await opened.aclose()
 
 
 @pytest.fixture

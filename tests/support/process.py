@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import time
@@ -13,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tests.support.program import PROGRAM
+from tests.support.program import PROGRAM, Cli
 from tests.support.wait import wait_until
 
 START_SECONDS = 40.0
@@ -156,6 +157,26 @@ async def program(
                 loop.remove_reader(notified)
 
 
+def options_of(home: Path) -> list[str]:
+    """Return the options that name the settings and credentials of a host."""
+    return ["--settings", str(home / "settings"), "--credentials", str(home / "credentials")]
+
+
+def client_of(api: Process, home: Path) -> Cli:
+    """Return the command line for the address in the API's log."""
+    found = re.search(r"api ready host=(\S+) port=(\d+)", api.log)
+    assert found, api.log
+    (home / "key").write_text("key")
+    return Cli(f"http://{found[1]}:{found[2]}", home / "key")
+
+
+@asynccontextmanager
+async def api_of(home: Path) -> AsyncIterator[Cli]:
+    """Run the API of a host whose settings are written; give the command line in front of it."""
+    async with program(home, "api", *options_of(home)) as api:
+        yield client_of(api, home)
+
+
 def write_settings(directory: Path, *, redis_url: str, dsn: str, lightrag_dsn: str = "", **pool: Any) -> list[str]:
     """Write settings and credentials as a deployment does; return the options that name them.
 
@@ -172,7 +193,7 @@ def write_settings(directory: Path, *, redis_url: str, dsn: str, lightrag_dsn: s
     values = {"api-keys": api_keys, "redis-url": redis_url, "postgres-dsn": dsn, "lightrag-dsn": lightrag_dsn}
     for name, value in values.items():
         (credentials / name).write_text(value)
-    return ["--settings", str(settings), "--credentials", str(credentials)]
+    return options_of(directory)
 
 
 def write_module(path: Path, kind: str, **values: Any) -> None:

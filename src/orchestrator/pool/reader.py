@@ -106,8 +106,8 @@ class Reader:
     async def _take_over(self, consumer: str, room: int) -> bool:
         """Begin what others left; return whether there was any.
 
-        What is still in our own hands, as we were slow to renew it, is not begun again. When we stop nothing is: it comes
-        back after its lease, and is not given back, for the ledger may have it at work under a receipt that it would lose.
+        What is still in our own hands, as we were slow to renew it, is not begun again. When we stop, nothing is: it
+        comes back after its lease. It is not given back, for the ledger may have it at work under this receipt.
         """
         found = await self._source.recover(consumer, room)
         if len(found) < room:
